@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* base/thread.h - threads, timed waits on the monotonic clock, and events for poll(2). */
+#ifndef CQ_BASE_THREAD_H
+#define CQ_BASE_THREAD_H
+
+#include <cronq/base.h>
+#include <pthread.h>
+
+/* Start a joinable thread with all signals blocked, so that they reach the thread that
+ * the program chose, and with a name of up to 15 characters for debuggers. */
+cronq_status cq_thread_start(pthread_t *thread, const char *name, void *(*run)(void *),
+                             void *arg, cronq_error *err);
+
+/* A condition variable that measures waits by the monotonic clock. */
+void cq_cond_init(pthread_cond_t *cond);
+
+/* Wait until signalled or until cq_mono_ns() reaches until_ns; false when it was the
+ * time. May wake early, as pthread_cond_timedwait may. */
+bool cq_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t until_ns);
+
+/* An eventfd: set by any thread, or by a signal handler; readable until cleared. */
+typedef struct cq_event {
+    int fd;
+} cq_event;
+
+cronq_status cq_event_init(cq_event *event, cronq_error *err);
+void cq_event_release(cq_event *event);
+void cq_event_set(cq_event *event);
+bool cq_event_clear(cq_event *event); /* was it set? */
+
+/* Wait until it is set (true; stays set) or timeout_ms is over; negative: for ever. */
+bool cq_event_wait(cq_event *event, int64_t timeout_ms);
+
+#endif
