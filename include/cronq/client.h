@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* cronq/client.h - put tasks into queues. */
+#ifndef CRONQ_CLIENT_H
+#define CRONQ_CLIENT_H
+
+#include "store.h"
+#include "task.h"
+
+struct json_t; /* jansson.h */
+
+CRONQ_BEGIN
+
+/* A way to push, safe to share between threads; threads that push at the same time share
+ * round trips. Not across fork(). */
+typedef struct cronq_client cronq_client;
+
+typedef struct cronq_client_options {
+    size_t struct_size;               /* set by CRONQ_CLIENT_OPTIONS() */
+    const cronq_store_options *store; /* borrowed for the call; may be NULL */
+    cronq_logger logger;
+    size_t payload_limit_bytes; /* 0: 1 MiB; at most 512 MiB */
+    int64_t push_timeout_ms;    /* how long a push tries to reach the store; 0: 10,000 */
+} cronq_client_options;
+
+#define CRONQ_CLIENT_OPTIONS(...)                                                \
+    (&(const cronq_client_options){ .struct_size = sizeof(cronq_client_options), \
+                                    __VA_ARGS__ })
+
+/* Connects to nothing yet. uri as in cronq/store.h; options may be NULL. *out is the
+ * caller's. EINVAL for a URI that is wrong, EUNSUPPORTED for one of a store that this
+ * build does not have. */
+cronq_status cronq_client_new(const char *uri, const cronq_client_options *options,
+                              cronq_client **out, cronq_error *err) CRONQ_CHECKED;
+void cronq_client_free(cronq_client *client); /* NULL is fine; no call may be under way */
+
+/* Is the store there? EIO when not, EAUTH when it refuses the credentials. */
+cronq_status cronq_client_ping(cronq_client *client, cronq_error *err) CRONQ_CHECKED;
+
+/* Store one task. info may be NULL; else *info is the caller's to free. OK: it is stored.
+ * EEXIST (id conflict), EDUP (unique), EINVAL, ETOOBIG, EFULL, EAUTH: nothing was stored.
+ * EIO: the store could not be reached in time, and the text says whether the task may
+ * have been stored; pushing it again with the same id is safe. */
+cronq_status cronq_client_push(cronq_client *client, const cronq_task *task,
+                               cronq_task_info **info, cronq_error *err) CRONQ_CHECKED;
+/* The same, not before delay_ms from now, or at_ms (Unix milliseconds). */
+cronq_status cronq_client_push_in(cronq_client *client, const cronq_task *task,
+                                  int64_t delay_ms, cronq_task_info **info,
+                                  cronq_error *err) CRONQ_CHECKED;
+cronq_status cronq_client_push_at(cronq_client *client, const cronq_task *task,
+                                  int64_t at_ms, cronq_task_info **info, cronq_error *err)
+    CRONQ_CHECKED;
+
+/* The same with a JSON payload: compact, keys as they are in the value, which is
+ * borrowed. task->payload must be absent. */
+cronq_status cronq_client_push_json(cronq_client *client, const cronq_task *task,
+                                    const struct json_t *payload, cronq_task_info **info,
+                                    cronq_error *err) CRONQ_CHECKED;
+cronq_status cronq_client_push_json_in(cronq_client *client, const cronq_task *task,
+                                       const struct json_t *payload, int64_t delay_ms,
+                                       cronq_task_info **info, cronq_error *err)
+    CRONQ_CHECKED;
+cronq_status cronq_client_push_json_at(cronq_client *client, const cronq_task *task,
+                                       const struct json_t *payload, int64_t at_ms,
+                                       cronq_task_info **info, cronq_error *err)
+    CRONQ_CHECKED;
+
+/* The same with a payload built by json_pack(format, ...) of jansson: "{s:i}",
+ * "user", 42. */
+cronq_status cronq_client_push_pack(cronq_client *client, const cronq_task *task,
+                                    cronq_task_info **info, cronq_error *err,
+                                    const char *format, ...) CRONQ_CHECKED;
+cronq_status cronq_client_push_pack_in(cronq_client *client, const cronq_task *task,
+                                       int64_t delay_ms, cronq_task_info **info,
+                                       cronq_error *err, const char *format, ...)
+    CRONQ_CHECKED;
+cronq_status cronq_client_push_pack_at(cronq_client *client, const cronq_task *task,
+                                       int64_t at_ms, cronq_task_info **info,
+                                       cronq_error *err, const char *format, ...)
+    CRONQ_CHECKED;
+
+/* Store many, of any kind and for any queues, in as few round trips as the store allows.
+ * Each task is stored wholly or not at all; the batch is not atomic. statuses and infos
+ * may be NULL, else they have task_count places: a status for each task, and an info for
+ * each that was stored (else NULL). Returns OK when all were stored, else the first
+ * status that is not OK, with err about that task (its index in the text). */
+cronq_status cronq_client_push_many(cronq_client *client, const cronq_task *const *tasks,
+                                    size_t task_count, cronq_status *statuses,
+                                    cronq_task_info **infos, cronq_error *err)
+    CRONQ_CHECKED;
+
+CRONQ_END
+#endif /* CRONQ_CLIENT_H */

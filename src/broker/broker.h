@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/* broker/broker.h - the contract between the store and everything above it.
+ *
+ * A broker holds queues of tasks. Above this header nothing knows Redis or SQLite; below
+ * it nothing knows workers. Every operation takes a batch. Unless its comment says
+ * otherwise an operation blocks for at most the timeouts of the store options, may be
+ * called from any thread, borrows its inputs for the call, and on failure (EIO, EAUTH,
+ * EPROTO, ENOMEM) has written nothing; where the answer was lost it says so.
+ *
+ * Life of a task, and what moves it:
+ *
+ *   push ──> pending ──exchange──> active ──done──> (gone)
+ *     │         ^ ^                  │ ├───complete──> completed ──purge──> (gone)
+ *     │         │ └──give back───────┤ ├───retry──> retry
+ *     ├─> scheduled ──forward──┘     │ └───archive──> archived
+ *     └─> aggregating                └──recover──> pending | archived
+ *
+ * Fence: each exchange that fetches carries a number k, 1 … 2^20 - 1, which marks the
+ * leases of what it took. An outcome is written only while the lease still carries its k.
+ *
+ * Time: `now_ns` is Unix nanoseconds of the store's clock, always an argument
+ * (cq_broker_now reads it), so that recorded scenarios and simulated clocks work. */
+#ifndef CQ_BROKER_BROKER_H
+#define CQ_BROKER_BROKER_H
+
+#include "base/arena.h"
+#include "base/str.h"
+
+#include <cronq/store.h>
+#include <cronq/task.h>
+
+#define CQ_FENCE_LIMIT      (1u << 20)
+#define CQ_FENCE_NONE       0u /* a lease of a Go peer: whole seconds */
+#define CQ_ARCHIVE_COUNT    10000
+#define CQ_ARCHIVE_AGE_S    ((int64_t)90 * 24 * 3600)
+#define CQ_STATISTICS_AGE_S ((int64_t)90 * 24 * 3600)
+#define CQ_QUEUES_LIMIT     256 /* served by one intake */
+#define CQ_BATCH_LIMIT      1024
+
+typedef struct cq_broker cq_broker;
+typedef struct cq_intake cq_intake;
+
+typedef struct cq_broker_options {
+    const char *uri;
+    const cronq_store_options *store; /* may be NULL */
+    cronq_logger logger;
+    int64_t lease_ms;               /* 0: 30,000 */
+    int64_t task_check_interval_ms; /* 0: 1,000; how often wait looks without wake-ups */
+    int64_t recover_after_ms;       /* past the end of a lease of ours; 0: 2,000 */
+    int64_t recover_foreign_after_ms; /* of a lease of a Go peer; 0: 30,000 */
+    bool as_before_7;                 /* tests: use the scripts of Redis 6.2 */
+    bool no_tracking;                 /* tests: as if the store refused wake-ups */
+} cq_broker_options;
+
+/* Checks the options and connects to nothing yet. Picks by the scheme of the URI. */
+cronq_status cq_broker_open(const cq_broker_options *options, cq_broker **out,
+                            cronq_error *err);
+cronq_status cq_redis_open(const cq_broker_options *options, cq_broker **out,
+                           cronq_error *err);
+
+/* ---- pushing ---- */
+
+typedef enum cq_push_kind {
+    CQ_PUSH_NOW,   /* to pending */
+    CQ_PUSH_LATER, /* to scheduled, at run_at_s; with a group too: into it when due */
+    CQ_PUSH_GROUP, /* to its group */
+} cq_push_kind;
+
+typedef struct cq_push {
+    cq_push_kind kind;
+    cq_str queue, id;
+    cronq_bytes message; /* encoded, codec/message.h */
+    int64_t run_at_s;    /* LATER */
+    cq_str group;        /* GROUP, or LATER */
+    cq_str unique_key;   /* the lock to take; empty: none */
+    int64_t unique_ttl_s;
+    cq_str tick_entry; /* of a cron entry: one push per entry and tick; else empty */
+    int64_t tick_at_s;
+    bool skip_overlap;   /* with tick_entry: ESTATE while its last run is not over */
+    bool again;          /* sent before, the answer was lost: what is ours is success */
+    bool id_is_ours;     /* made by us for this push: a conflict can only be its echo */
+    cronq_status status; /* out: OK, EEXIST, EDUP (lock or tick held), ESTATE, EFULL, … */
+} cq_push;
+
+/* ---- a worker's intake: fetching tasks and returning outcomes ---- */
+
+typedef enum cq_outcome_kind {
+    CQ_DONE,      /* delete */
+    CQ_COMPLETE,  /* keep as completed until at_s */
+    CQ_RETRY,     /* to retry, at at_s */
+    CQ_ARCHIVE,   /* to archived */
+    CQ_GIVE_BACK, /* to the front of pending, uncharged */
+} cq_outcome_kind;
+
+typedef struct cq_outcome {
+    cq_outcome_kind kind;
+    bool failure;        /* RETRY: counts in processed and failed (ARCHIVE always does) */
+    uint32_t queue;      /* index in the intake's queues */
+    uint32_t fence;      /* the k it was fetched with */
+    int64_t taken_at_ns; /* when it was fetched: tells where in `active` to look */
+    cq_str id;
+    cronq_bytes message; /* COMPLETE, RETRY, ARCHIVE: the new encoding */
+    cq_str unique_key;   /* DONE, COMPLETE: the lock to free, if it still holds the id */
+    int64_t at_s;
+    cronq_status
+        status; /* out: OK written, ESTATE lease lost: not written, EIO unknown */
+} cq_outcome;
+
+/* How many tasks to take of a queue first; what is left of the budget is taken in order.
+ */
+typedef struct cq_want {
+    uint32_t queue; /* index in the intake's queues */
+    uint32_t share;
+} cq_want;
+
+typedef struct cq_delivery {
+    uint32_t queue;
+    cq_str id;
+    cronq_bytes message; /* not decoded; may be garbage */
+} cq_delivery;
+
+/* One request and its answer. Everything is borrowed until exchange_recv has returned it;
+ * deliveries and their bytes are in the arena. */
+typedef struct cq_exchange {
+    int64_t now_ns;
+    uint32_t fence;       /* k for what is fetched */
+    bool forward;         /* first move due tasks to pending, up to a batch a queue */
+    const cq_want *wants; /* in order of preference */
+    size_t want_count;
+    uint32_t budget;      /* tasks wanted, at most CQ_BATCH_LIMIT; 0: none */
+    cq_outcome *outcomes; /* at most CQ_BATCH_LIMIT */
+    size_t outcome_count;
+    cq_arena *arena;
+    cq_delivery *deliveries; /* out */
+    size_t delivery_count;   /* out */
+    bool more_due;           /* out, with forward: a batch was not enough */
+} cq_exchange;
+
+typedef struct cq_wait {
+    int64_t until_mono_ns; /* return by then */
+    bool work;             /* out: a queue may hold work (or nobody can tell): exchange */
+    bool due;              /* out: delayed tasks are due: exchange with forward */
+    bool woken;            /* out: cq_intake_wake was called */
+} cq_wait;
+
+typedef void cq_cancel_fn(cq_str task_id, void *arg);
+
+/* ---- leases and recovery ---- */
+
+typedef struct cq_lease {
+    cq_str queue, id;
+    uint32_t fence;
+    cronq_status status; /* out: OK extended, ESTATE not ours any more */
+} cq_lease;
+
+/* A lease that is over. */
+typedef struct cq_expired {
+    cq_str id;
+    double score;        /* as in the store: the fence of what recovers it */
+    cronq_bytes message; /* data == NULL: the task's hash is gone */
+    bool started;        /* the hash says that this very attempt was started */
+    bool marked;         /* the hash has a mark of any attempt */
+} cq_expired;
+
+typedef enum cq_recovery_kind {
+    CQ_RECOVER_RETRY,      /* to pending (or its group), charged: message is rewritten */
+    CQ_RECOVER_PUT_BACK,   /* to pending, uncharged, message as it is */
+    CQ_RECOVER_ARCHIVE,    /* no retry left: message is rewritten */
+    CQ_RECOVER_QUARANTINE, /* does not decode: message replaces it, bytes kept in `raw` */
+    CQ_RECOVER_DROP,       /* an id without a hash */
+} cq_recovery_kind;
+
+typedef struct cq_recovery {
+    cq_recovery_kind kind;
+    cq_str id;
+    double score;
+    cronq_bytes message;
+    cronq_status status; /* out: OK, ESTATE when the lease has changed since */
+} cq_recovery;
+
+/* ---- what servers and schedulers tell about themselves ---- */
+
+typedef struct cq_beat_worker {
+    cq_str task_id;
+    cronq_bytes info; /* encoded WorkerInfo */
+} cq_beat_worker;
+
+typedef struct cq_beat {
+    cq_str host, server_id;
+    int pid;
+    cronq_bytes info; /* encoded ServerInfo */
+    const cq_beat_worker *workers;
+    size_t worker_count;
+    int64_t now_ns;
+    int64_t ttl_s;
+} cq_beat;
+
+/* ---- looking ---- */
+
+typedef struct cq_queue_counts {
+    uint64_t pending, active, scheduled, retry, archived, completed, aggregating, groups;
+    uint64_t processed_today, failed_today, processed, failed;
+    bool paused;
+    int64_t paused_at_s;
+    int64_t latency_ns;
+} cq_queue_counts;
+
+/* ---- the two tables: what a backend must have ---- */
+
+typedef struct cq_broker_ops {
+    const char *name; /* "redis", "sqlite" */
+    void (*free)(cq_broker *broker);
+
+    cronq_status (*ping)(cq_broker *, cronq_error *);
+
+    /* Measure the offset of the store's clock; now reads it without asking the store. */
+    cronq_status (*sync_clock)(cq_broker *, cronq_error *);
+    int64_t (*now_ns)(cq_broker *);
+
+    /* Push a batch; each item gets its status. OK when the store answered for all items,
+     * whatever their statuses. On EIO items with status EIO may have been stored: push
+     * them again with `again`. OOM in the store is EFULL for the item. */
+    cronq_status (*push)(cq_broker *, cq_push *items, size_t count, int64_t now_ns,
+                         cronq_error *);
+
+    /* An intake has its own connections and serves one worker. queues are copied. */
+    cronq_status (*intake_open)(cq_broker *, const cq_str *queues, size_t queue_count,
+                                cq_intake **out, cronq_error *);
+    void (*intake_close)(cq_intake *);
+
+    /* send and recv: one thread, the fetcher's. At most max_in_flight (cq_intake)
+     * exchanges are sent before they are received, in order. After a failure of recv
+     * nothing is in flight any more: outcomes without an answer have status EIO and are
+     * to be sent again; what was fetched by a lost answer is found by find_leased. An
+     * outcome whose task was written by a lost answer reports ESTATE the second time:
+     * "written or lost". */
+    cronq_status (*exchange_send)(cq_intake *, cq_exchange *, cronq_error *);
+    cronq_status (*exchange_recv)(cq_intake *, cq_exchange *, cronq_error *);
+    /* The fetcher's, with nothing in flight. Blocks until it has something to say. */
+    cronq_status (*wait)(cq_intake *, cq_wait *, cronq_error *);
+    /* Ends a wait. Any thread; async-signal-safe. */
+    void (*wake)(cq_intake *);
+    /* The listener's: takes in cancellations and wake-ups for up to timeout_ms; calls
+     * on_cancel for each cancelled id. EIO when the connection broke: call again later.
+     */
+    cronq_status (*listen)(cq_intake *, int64_t timeout_ms, cq_cancel_fn *on_cancel,
+                           void *arg, cronq_error *);
+    /* Tasks of the intake's queues whose lease carries this fence: what a lost answer
+     * took. */
+    cronq_status (*find_leased)(cq_intake *, uint32_t fence, cq_arena *arena,
+                                cq_delivery **out, size_t *count, cronq_error *);
+
+    /* Move due tasks of a queue to pending or their group, at most limit; *moved says how
+     * many (limit: there may be more). */
+    cronq_status (*forward)(cq_broker *, cq_str queue, int64_t now_ns, size_t limit,
+                            size_t *moved, cronq_error *);
+    /* Leases to now + lease_ms where they carry their fence. */
+    cronq_status (*extend)(cq_broker *, cq_lease *leases, size_t count, int64_t now_ns,
+                           cronq_error *);
+    /* Hash field cronq_started = fence, where the lease carries it. */
+    cronq_status (*mark_started)(cq_broker *, cq_lease *leases, size_t count,
+                                 cronq_error *);
+    /* Field `result` of an active task, where the lease carries the fence; else ESTATE.
+     */
+    cronq_status (*write_result)(cq_broker *, cq_str queue, cq_str id, uint32_t fence,
+                                 cronq_bytes result, cronq_error *);
+
+    /* Leases that were over at now_ns by more than the grace of their kind, oldest first.
+     */
+    cronq_status (*list_expired)(cq_broker *, cq_str queue, int64_t now_ns, size_t limit,
+                                 cq_arena *arena, cq_expired **out, size_t *count,
+                                 cronq_error *);
+    cronq_status (*recover)(cq_broker *, cq_str queue, cq_recovery *items, size_t count,
+                            int64_t now_ns, cronq_error *);
+    /* Ids in active without a lease, from the oldest, at most limit. Seen twice, a beat
+     * apart, they are orphans: adopt gives them a lease that is over, unless one came. */
+    cronq_status (*list_unleased)(cq_broker *, cq_str queue, size_t limit,
+                                  cq_arena *arena, cq_str **out, size_t *count,
+                                  cronq_error *);
+    cronq_status (*adopt)(cq_broker *, cq_str queue, const cq_str *ids, size_t count,
+                          int64_t now_ns, cronq_error *);
+    /* Put names back into `groups` that hold tasks (known from the queue's own index). */
+    cronq_status (*repair_groups)(cq_broker *, cq_str queue, int64_t now_ns,
+                                  cronq_error *);
+    /* Delete completed tasks past their retention, at most limit. */
+    cronq_status (*purge)(cq_broker *, cq_str queue, int64_t now_ns, size_t limit,
+                          size_t *deleted, cronq_error *);
+
+    cronq_status (*beat)(cq_broker *, const cq_beat *, cronq_error *);
+    cronq_status (*beat_clear)(cq_broker *, const cq_beat *, cronq_error *);
+
+    cronq_status (*write_entries)(cq_broker *, cq_str scheduler_id,
+                                  const cronq_bytes *entries, size_t count,
+                                  int64_t now_ns, int64_t ttl_s, cronq_error *);
+    cronq_status (*clear_entries)(cq_broker *, cq_str scheduler_id, cronq_error *);
+    cronq_status (*record_event)(cq_broker *, cq_str entry_id, cronq_bytes event,
+                                 int64_t now_ns, cronq_error *);
+    /* The moment from which an @every entry counts: the first scheduler's wins. */
+    cronq_status (*every_phase)(cq_broker *, cq_str queue, cq_str entry_id,
+                                int64_t mine_s, int64_t *out_s, cronq_error *);
+} cq_broker_ops;
+
+typedef struct cq_inspect_ops {
+    /* Names of all queues, in any order. */
+    cronq_status (*queues)(cq_broker *, cq_arena *arena, cq_str **out, size_t *count,
+                           cronq_error *);
+    /* ENOENT when there is no such queue. */
+    cronq_status (*counts)(cq_broker *, cq_str queue, int64_t now_ns,
+                           cq_queue_counts *out, cronq_error *);
+    /* ESTATE when it is so already. */
+    cronq_status (*pause)(cq_broker *, cq_str queue, bool paused, int64_t now_ns,
+                          cronq_error *);
+} cq_inspect_ops;
+
+/* Every backend's broker and intake begin with these. */
+struct cq_broker {
+    const cq_broker_ops *ops;
+    const cq_inspect_ops *inspect;
+};
+
+struct cq_intake {
+    const cq_broker_ops *ops;
+    uint32_t max_in_flight; /* 2 where a round trip can be overlapped, else 1 */
+};
+
+#endif
