@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* worker/worker.h - fetching tasks and running handlers, without schedulers or signals.
+ *
+ * States: new -> active (start) -> quiet -> stopped (stop). quiet and stop may follow
+ * start in any order; stop is final. add, use and set_user_data only while new. */
+#ifndef CQ_WORKER_WORKER_H
+#define CQ_WORKER_WORKER_H
+
+#include "broker/broker.h"
+
+#include <cronq/server.h>
+
+typedef struct cq_worker cq_worker;
+
+/* options have every default filled in (queues, concurrency, periods); they, the names in
+ * them and the broker are borrowed until cq_worker_free. Starts nothing. */
+cronq_status cq_worker_new(cq_broker *broker, const cronq_server_options *options,
+                           cq_worker **out, cronq_error *err);
+void cq_worker_free(cq_worker *worker); /* stops; NULL is fine */
+
+/* pattern is the full one, namespace included. Contracts as cronq_server_add and _use. */
+cronq_status cq_worker_add(cq_worker *worker, const char *pattern, cronq_handler *handler,
+                           void *arg, cronq_error *err);
+cronq_status cq_worker_use(cq_worker *worker, cronq_middleware *middleware, void *arg,
+                           cronq_error *err);
+void cq_worker_set_user_data(cq_worker *worker, void *user_data);
+
+cronq_status cq_worker_start(cq_worker *worker, cronq_error *err);
+void cq_worker_quiet(cq_worker *worker);
+
+/* Nothing taken that has not been answered for, and the last fetch found nothing. */
+bool cq_worker_idle(cq_worker *worker);
+
+/* Ends fetching, waits for handlers up to shutdown_timeout_ms, cancels them and waits a
+ * little more, gives back what has not started, writes the outcomes, ends the threads.
+ * With *running > 0 handlers are still in their threads: ETIMEDOUT, and the worker can be
+ * neither freed nor started (cq_worker_free then leaks on purpose). */
+cronq_status cq_worker_stop(cq_worker *worker, size_t *running, cronq_error *err);
+
+/* Give back, uncharged, what handlers are still running after a stop: only when the
+ * process ends right afterwards. */
+void cq_worker_give_back_running(cq_worker *worker);
+
+#endif
