@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* run.c - a server in the foreground: until a signal, or until its queues are empty.
+ *
+ * Signal handlers reach the server through one descriptor, so one server at a time can be
+ * run in a process. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "server/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define DRAIN_LOOK_MS     20
+#define DRAIN_PATIENCE_MS 10000 /* for a store that does not answer */
+
+static atomic_int run_fd = -1; /* of the event that signals set; -1: nobody runs */
+static volatile sig_atomic_t stop_asked, quiet_asked;
+
+static const int signals[] = { SIGTERM, SIGINT, SIGTSTP };
+#define SIGNAL_COUNT (sizeof signals / sizeof signals[0])
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    cq_event event = { atomic_load(&run_fd) };
+
+    if (number == SIGTSTP)
+        quiet_asked = 1;
+    else
+        stop_asked = 1;
+    if (event.fd >= 0)
+        cq_event_set(&event);
+    errno = saved;
+}
+
+static void take_signals(struct sigaction before[SIGNAL_COUNT])
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+
+    stop_asked = quiet_asked = 0;
+    sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < SIGNAL_COUNT; i++)
+        sigaction(signals[i], &action, &before[i]);
+}
+
+static void restore_signals(const struct sigaction before[SIGNAL_COUNT])
+{
+    for (size_t i = 0; i < SIGNAL_COUNT; i++)
+        sigaction(signals[i], &before[i], NULL);
+}
+
+static void wait_for_stop(cronq_server *server, cq_event *event)
+{
+    while (!stop_asked) {
+        cq_event_wait(event, -1);
+        cq_event_clear(event);
+        if (!quiet_asked)
+            continue;
+        quiet_asked = 0;
+        CQ_INFO(&server->options.logger, "quiet: no new tasks are taken");
+        cronq_server_quiet(server);
+    }
+    CQ_INFO(&server->options.logger, "stopping");
+}
+
+/* Handlers that did not come back in time end with the process; their tasks must not wait
+ * for the leases to run out. */
+static void leave(cronq_server *server)
+{
+    CQ_ERROR(&server->options.logger,
+             "handlers still run after the shutdown timeout: their "
+             "tasks are given back and the process ends");
+    cq_worker_give_back_running(server->worker);
+    _exit(EXIT_FAILURE);
+}
+
+cronq_status cronq_server_run(cronq_server *server, cronq_error *err)
+{
+    struct sigaction before[SIGNAL_COUNT];
+    cq_event event;
+    int nobody = -1;
+    cronq_status status = cq_event_init(&event, err);
+
+    if (status)
+        return status;
+    if (!atomic_compare_exchange_strong(&run_fd, &nobody, event.fd)) {
+        cq_event_release(&event);
+        return cq_fail(err, CRONQ_ESTATE, "run: another server of this process is run");
+    }
+    take_signals(before);
+    status = cronq_server_start(server, err);
+    if (!status) {
+        wait_for_stop(server, &event);
+        status = cronq_server_stop(server, err);
+    }
+    if (server->abandoned)
+        leave(server);
+    restore_signals(before);
+    atomic_store(&run_fd, -1);
+    cq_event_release(&event);
+    return status;
+}
+
+/* Are all served queues empty of what could still run now? */
+static cronq_status look(cronq_server *server, bool *empty, cronq_error *err)
+{
+    cq_broker *broker = server->broker;
+    bool idle = cq_worker_idle(server->worker);
+    uint64_t left = 0;
+
+    for (size_t i = 0; i < server->options.queue_count; i++) {
+        cq_str queue = cq_str_of(server->options.queues[i].name);
+        cq_queue_counts counts = { 0 };
+        cronq_status status = broker->inspect->counts(
+            broker, queue, broker->ops->now_ns(broker), &counts, err);
+
+        if (status && status != CRONQ_ENOENT)
+            return status;
+        left += counts.pending + counts.active;
+    }
+    *empty = left == 0 && idle && cq_worker_idle(server->worker);
+    return CRONQ_OK;
+}
+
+static cronq_status work_until_empty(cronq_server *server, cronq_error *err)
+{
+    int64_t answered_ns = cq_mono_ns();
+    bool empty = false;
+
+    for (;;) {
+        cronq_status status = look(server, &empty, err);
+
+        if (empty)
+            return CRONQ_OK;
+        if (!status)
+            answered_ns = cq_mono_ns();
+        if (cq_mono_ns() - answered_ns > DRAIN_PATIENCE_MS * CQ_NS_PER_MS)
+            return status;
+        cq_sleep_ms(DRAIN_LOOK_MS);
+    }
+}
+
+cronq_status cronq_server_drain(cronq_server *server, cronq_error *err)
+{
+    cronq_status drained, stopped, status = cq_server_start(server, false, err);
+
+    if (status)
+        return status;
+    drained = work_until_empty(server, err);
+    stopped = cronq_server_stop(server, drained ? NULL : err);
+    return drained ? drained : stopped;
+}
