@@ -2,6 +2,7 @@
 /* key.c - names of keys in the store, and which names are allowed in them. */
 #include "codec/key.h"
 
+#include "base/civil.h"
 #include "base/error.h"
 #include "base/utf8.h"
 #include "codec/text.h"

@@ -2,6 +2,7 @@
 /* option.c - options of a scheduler's entry as text. */
 #include "codec/option.h"
 
+#include "base/civil.h"
 #include "base/duration.h"
 #include "base/utf8.h"
 #include "codec/text.h"

@@ -1,48 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* text.c - small texts that keys and options share: dates, hex digits, escapes. */
+/* text.c - small texts that keys and options share: numbers, hex digits, escapes. */
 #include "codec/text.h"
 
 #include "base/utf8.h"
 
 #include <stdio.h>
-
-#define SECONDS_PER_DAY 86400
-
-static int64_t floor_div(int64_t a, int64_t b)
-{
-    return a / b - (a % b < 0);
-}
-
-/* Years begin in March here, so that the leap day is their last; 400 years, an era, are
- * always 146,097 days. */
-static void civil_date(int64_t days, cq_civil *out)
-{
-    int64_t since = days + 719468; /* 1970-01-01, counted from 0000-03-01 */
-    int64_t era = floor_div(since, 146097);
-    int64_t day_of_era = since - era * 146097;
-    int64_t year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year =
-        day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t month = (5 * day_of_year + 2) / 153; /* 0 is March */
-
-    out->day = (int)(day_of_year - (153 * month + 2) / 5 + 1);
-    out->month = (int)(month < 10 ? month + 3 : month - 9);
-    out->year = year_of_era + era * 400 + (out->month <= 2);
-}
-
-cq_civil cq_civil_of(int64_t unix_s)
-{
-    int64_t days = floor_div(unix_s, SECONDS_PER_DAY);
-    int second = (int)(unix_s - days * SECONDS_PER_DAY);
-    cq_civil out = { .hour = second / 3600,
-                     .minute = second / 60 % 60,
-                     .second = second % 60 };
-
-    civil_date(days, &out);
-    out.weekday = (int)(days + 4 - 7 * floor_div(days + 4, 7)); /* the first: Thursday */
-    return out;
-}
 
 void cq_append_hex(cq_buf *out, const unsigned char *bytes, size_t len)
 {

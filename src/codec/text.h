@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* codec/text.h - small texts that keys and options share: dates, hex digits, escapes. */
+/* codec/text.h - small texts that keys and options share: numbers, hex digits, escapes.
+ */
 #ifndef CQ_CODEC_TEXT_H
 #define CQ_CODEC_TEXT_H
 
 #include "base/buf.h"
-
-/* A moment in the proleptic Gregorian calendar, UTC. */
-typedef struct cq_civil {
-    int64_t year;
-    int month, day; /* from 1 */
-    int weekday;    /* 0 is Sunday */
-    int hour, minute, second;
-} cq_civil;
-
-cq_civil cq_civil_of(int64_t unix_s);
 
 /* In lower case. */
 void cq_append_hex(cq_buf *out, const unsigned char *bytes, size_t len);
