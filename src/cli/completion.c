@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/* cli/completion.c - cronq completion: a script for the shell, made from the tables. */
+#include "cli/cli.h"
+
+#include <string.h>
+
+/* Visits every command with the path to it: "" for the root, "cron next". */
+typedef void visitor(const cq_cli_command *command, const char *path, cq_buf *out);
+
+static void walk(const cq_cli_command *command, const char *path, visitor *visit,
+                 cq_buf *out)
+{
+    const cq_cli_command *const *verb = command->verbs;
+
+    visit(command, path, out);
+    for (; verb && *verb; verb++) {
+        cq_buf deeper;
+
+        if ((*verb)->hidden)
+            continue;
+        cq_buf_init(&deeper, 256);
+        cq_buf_printf(&deeper, "%s%s%s", path, *path ? " " : "", (*verb)->name);
+        if (cq_buf_text(&deeper))
+            walk(*verb, cq_buf_text(&deeper), visit, out);
+        cq_buf_release(&deeper);
+    }
+}
+
+/* A pattern of options whose value is the next word: "-u|--uri|". */
+static void value_options(const cq_cli_option *option, bool files, cq_buf *out)
+{
+    for (; option && option->name; option++) {
+        if (option->type == CQ_CLI_FLAG || (option->type == CQ_CLI_FILE) != files)
+            continue;
+        cq_buf_printf(out, "|--%s", option->name);
+        if (option->letter)
+            cq_buf_printf(out, "|-%c", option->letter);
+    }
+}
+
+static void option_words(const cq_cli_option *option, cq_buf *out)
+{
+    for (; option && option->name; option++)
+        cq_buf_printf(out, " --%s", option->name);
+}
+
+/* Shell: from the path so far and one more word to the longer path. */
+static void path_case(const cq_cli_command *command, const char *path, cq_buf *out)
+{
+    const cq_cli_command *const *verb = command->verbs;
+
+    for (; verb && *verb; verb++)
+        if (!(*verb)->hidden)
+            cq_buf_printf(out, "        '%s:%s') path='%s%s%s' ;;\n", path, (*verb)->name,
+                          path, *path ? " " : "", (*verb)->name);
+}
+
+/* Shell: what may follow the path. */
+static void words_case(const cq_cli_command *command, const char *path, cq_buf *out)
+{
+    const cq_cli_command *const *verb = command->verbs;
+
+    cq_buf_printf(out, "    '%s') words='", path);
+    for (; verb && *verb; verb++)
+        if (!(*verb)->hidden)
+            cq_buf_printf(out, " %s", (*verb)->name);
+    option_words(command->options, out);
+    option_words(cq_cli_globals, out);
+    cq_buf_append_text(out, "' ;;\n");
+}
+
+static void value_case(const cq_cli_command *command, const char *path, cq_buf *out)
+{
+    (void)path;
+    value_options(command->options, false, out);
+    value_options(command->options, true, out);
+}
+
+static void file_case(const cq_cli_command *command, const char *path, cq_buf *out)
+{
+    (void)path;
+    value_options(command->options, true, out);
+}
+
+/* One body serves both shells: zsh runs it through its own emulation of bash. */
+static void script(const cq_cli *cli, cq_buf *out)
+{
+    cq_buf_append_text(out, "_cronq() {\n"
+                            "    local cur=${COMP_WORDS[COMP_CWORD]} path='' words='' i\n"
+                            "    local last=${COMP_WORDS[COMP_CWORD-1]}\n"
+                            "    COMPREPLY=()\n"
+                            "    case $last in\n"
+                            "    --help-of-no-option");
+    walk(cli->root, "", file_case, out);
+    cq_buf_append_text(out, ") COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
+                            "    --uri|-u");
+    walk(cli->root, "", value_case, out);
+    cq_buf_append_text(out, ") return ;;\n"
+                            "    esac\n"
+                            "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+                            "        case \"$path:${COMP_WORDS[i]}\" in\n");
+    walk(cli->root, "", path_case, out);
+    cq_buf_append_text(out, "        esac\n"
+                            "    done\n"
+                            "    case $path in\n");
+    walk(cli->root, "", words_case, out);
+    cq_buf_append_text(out, "    esac\n"
+                            "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+                            "}\n"
+                            "complete -F _cronq -o default cronq\n");
+}
+
+static int run(cq_cli *cli)
+{
+    bool zsh = strcmp(cli->args[0], "zsh") == 0;
+    cq_buf out;
+
+    if (!zsh && strcmp(cli->args[0], "bash") != 0)
+        return cq_cli_misuse(cli, "no completion for \"%.80s\": bash, zsh", cli->args[0]);
+    cq_buf_init(&out, 1 << 16);
+    if (zsh)
+        cq_buf_append_text(&out, "#compdef cronq\n"
+                                 "autoload -U +X bashcompinit && bashcompinit\n");
+    script(cli, &out);
+    return cq_cli_print(cli, &out);
+}
+
+const cq_cli_command cq_cli_completion = {
+    .name = "completion",
+    .summary = "Print a completion script for a shell",
+    .args = "bash|zsh",
+    .min_args = 1,
+    .max_args = 1,
+    .details = "In ~/.bashrc: source <(cronq completion bash)",
+    .run = run,
+};
