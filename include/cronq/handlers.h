@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* cronq/handlers.h - handlers that are ready to use: tasks that run a command.
+ *
+ * Part of libcronq-service. */
+#ifndef CRONQ_HANDLERS_H
+#define CRONQ_HANDLERS_H
+
+#include "server.h"
+
+CRONQ_BEGIN
+
+/* Exit codes with a meaning of their own (the numbers of sysexits.h). */
+#define CRONQ_COMMAND_SKIP_RETRY  65 /* archive the task at once */
+#define CRONQ_COMMAND_RETRY_LATER 75 /* retry; no retry is used up */
+
+typedef struct cronq_command_options {
+    size_t struct_size;      /* set by CRONQ_COMMAND_OPTIONS() */
+    const char *const *argv; /* required, NULL-terminated. No shell is involved; argv[0]
+                                without a slash is looked for in PATH. */
+    const char *dir;         /* where it runs; default: the directory of this process */
+    const char *const *env;  /* "NAME=VALUE", NULL-terminated; may be NULL */
+    int64_t timeout_ms;      /* stop it after this, whatever the task says; 0: none */
+    int64_t kill_grace_ms;   /* between SIGTERM and SIGKILL; 0: 2,000 */
+} cronq_command_options;
+
+#define CRONQ_COMMAND_OPTIONS(...)                                                 \
+    (&(const cronq_command_options){ .struct_size = sizeof(cronq_command_options), \
+                                     __VA_ARGS__ })
+
+/* A command to run for each attempt of a task. Does not change after its creation: any
+ * number of threads may run it at once. */
+typedef struct cronq_command cronq_command;
+
+/* options are copied. PATH, HOME, LANG, TZ and LC_ALL of this process's environment are
+ * read now. *out is the caller's. EINVAL for options that are wrong; that the program
+ * exists is not looked at. */
+cronq_status cronq_command_new(const cronq_command_options *options, cronq_command **out,
+                               cronq_error *err) CRONQ_CHECKED;
+/* NULL is fine. No attempt may be running it. */
+void cronq_command_free(cronq_command *command);
+
+/* A cronq_handler; command is the cronq_command:
+ *     cronq_server_add(server, "image:resize", cronq_command_handle, command, NULL, err)
+ *
+ * The payload is its standard input. Its environment is PATH, HOME, LANG, TZ, LC_ALL, the
+ * options' env, CRONQ_TASK_ID, CRONQ_QUEUE, CRONQ_TYPE, CRONQ_RETRY, CRONQ_MAX_RETRY and,
+ * when the task has that header, TRACEPARENT; nothing else. It gets a session of its own
+ * and no descriptor but 0, 1 and 2, and dies with this thread.
+ *
+ * Exit code 0: done; the first 64 KiB of its standard output are the result, which is
+ * kept when the task has a retention (that it could not be kept is logged and is no
+ * failure: the work is done). 65 and 75: see above. Any other, and a signal
+ * ("signal: SIGSEGV"): failure. The last line that it wrote to standard error is the
+ * text. When the attempt is cancelled or its time is over, the process group gets
+ * SIGTERM, and SIGKILL after the grace. What is left of the group when the command itself
+ * has ended is killed. */
+cronq_status cronq_command_handle(cronq_attempt *attempt, void *command);
+
+CRONQ_END
+#endif /* CRONQ_HANDLERS_H */
