@@ -117,6 +117,7 @@ typedef struct cq_delivery {
     uint32_t queue;
     cq_str id;
     cronq_bytes message; /* not decoded; may be garbage */
+    double score;        /* of its lease, as in the store: for cq_recovery */
 } cq_delivery;
 
 /* One request and its answer. Everything is borrowed until exchange_recv has returned it;
