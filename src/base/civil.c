@@ -25,7 +25,7 @@ cq_civil cq_civil_of(int64_t s)
 {
     int64_t days = floor_div(s, DAY_S),
             era = floor_div(days + DAYS_TO_1970, DAYS_PER_400);
-    int in_day = (int)(s - days * DAY_S);
+    int in_day = (int)((s % DAY_S + DAY_S) % DAY_S);
     int in_era = (int)(days + DAYS_TO_1970 - era * DAYS_PER_400);
     int year = (in_era - in_era / (DAYS_PER_4 - 1) + in_era / DAYS_PER_100 -
                 in_era / (DAYS_PER_400 - 1)) /
