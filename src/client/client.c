@@ -256,40 +256,38 @@ typedef struct bulk {
     size_t task_count;
     cronq_status *statuses;  /* may be NULL */
     cronq_task_info **infos; /* may be NULL */
-    cq_prepared *items;
-    cronq_status first; /* the first status that is not OK, reported in err */
-    cronq_error store;  /* why the store did not answer, once it did not */
+    cq_prepared *items;      /* of the batch under way */
+    cronq_error wrong;       /* about the first of them that cannot be pushed */
+    cronq_error store;       /* why the store did not answer, once it did not */
+    cronq_status first;      /* the first status that is not OK, reported in err */
     cronq_error *err;
 } bulk;
 
-static void report(bulk *bulk, size_t index, cronq_status status, const cronq_error *why)
+static void report(bulk *all, size_t index, cronq_status status, const cronq_error *why)
 {
-    if (bulk->statuses)
-        bulk->statuses[index] = status;
-    if (!status || bulk->first)
+    if (all->statuses)
+        all->statuses[index] = status;
+    if (!status || all->first)
         return;
-    bulk->first = status;
-    cq_fail(bulk->err, status, "task %zu: %s", index, why->text);
+    all->first = status;
+    cq_fail(all->err, status, "task %zu: %s", index, why->text);
 }
 
 /* Prepares tasks from first on until a batch is full; those that are wrong are settled.
  * Returns how many. */
-static size_t prepare_batch(bulk *bulk, size_t first)
+static size_t prepare_batch(bulk *all, size_t first)
 {
     size_t bytes = 0, count = 0;
 
-    while (first + count < bulk->task_count && count < MANY_AT_ONCE) {
-        const cronq_task *task = bulk->tasks[first + count];
-        cq_prepared *item = &bulk->items[count];
-        cronq_error why = { 0 };
-        cronq_status status =
-            prepare(bulk->client, task, &(cq_ask){ 0 }, bulk->infos, item, &why);
+    all->wrong = (cronq_error){ 0 };
+    while (first + count < all->task_count && count < MANY_AT_ONCE) {
+        const cronq_task *task = all->tasks[first + count];
+        cq_prepared *item = &all->items[count];
+        cronq_status status = prepare(all->client, task, &(cq_ask){ 0 }, all->infos, item,
+                                      all->wrong.code ? NULL : &all->wrong);
 
-        if (status) {
-            item->settled = true;
-            item->push.status = status;
-            report(bulk, first + count, status, &why);
-        }
+        item->settled = status != CRONQ_OK;
+        item->push.status = status;
         bytes += item->push.message.len;
         if (count && bytes > CQ_BATCH_LIMIT_BYTES) {
             cq_prepared_release(item);
@@ -300,43 +298,45 @@ static size_t prepare_batch(bulk *bulk, size_t first)
     return count;
 }
 
-static void answer_item(bulk *bulk, size_t index, cq_prepared *item)
+static void answer_item(bulk *all, size_t index, cq_prepared *item)
 {
     cronq_error why = { 0 };
 
     if (item->push.status)
-        explain(item, &bulk->store, &why);
-    else if (bulk->infos)
-        bulk->infos[index] = cq_prepared_take_info(item);
-    report(bulk, index, item->push.status, &why);
+        explain(item, &all->store, &why);
+    else if (all->infos)
+        all->infos[index] = cq_prepared_take_info(item);
+    report(all, index, item->push.status, &why);
 }
 
 /* Once the store did not answer, what follows is not even tried. */
-static void send_batch(bulk *bulk, size_t count)
+static void send_batch(bulk *all, size_t count)
 {
-    cronq_client *client = bulk->client;
+    cronq_client *client = all->client;
 
-    if (!bulk->store.code)
-        cq_sender_push(client->sender, bulk->items, count, client->push_timeout_ms,
-                       &bulk->store);
+    if (!all->store.code)
+        cq_sender_push(client->sender, all->items, count, client->push_timeout_ms,
+                       &all->store);
     for (size_t i = 0; i < count; i++)
-        if (!bulk->items[i].settled)
-            bulk->items[i].push.status = bulk->store.code;
+        if (!all->items[i].settled)
+            all->items[i].push.status = all->store.code;
 }
 
 /* Returns how many tasks from first on were dealt with. */
-static size_t push_batch(bulk *bulk, size_t first)
+static size_t push_batch(bulk *all, size_t first)
 {
     bool wrong[MANY_AT_ONCE];
-    size_t count = prepare_batch(bulk, first);
+    size_t count = prepare_batch(all, first);
 
     for (size_t i = 0; i < count; i++)
-        wrong[i] = bulk->items[i].settled;
-    send_batch(bulk, count);
+        wrong[i] = all->items[i].settled;
+    send_batch(all, count);
     for (size_t i = 0; i < count; i++) {
-        if (!wrong[i])
-            answer_item(bulk, first + i, &bulk->items[i]);
-        cq_prepared_release(&bulk->items[i]);
+        if (wrong[i])
+            report(all, first + i, all->items[i].push.status, &all->wrong);
+        else
+            answer_item(all, first + i, &all->items[i]);
+        cq_prepared_release(&all->items[i]);
     }
     return count;
 }
@@ -345,26 +345,26 @@ cronq_status cronq_client_push_many(cronq_client *client, const cronq_task *cons
                                     size_t task_count, cronq_status *statuses,
                                     cronq_task_info **infos, cronq_error *err)
 {
-    bulk bulk = { .client = client,
-                  .tasks = tasks,
-                  .task_count = task_count,
-                  .statuses = statuses,
-                  .infos = infos,
-                  .err = err };
+    bulk all = { .client = client,
+                 .tasks = tasks,
+                 .task_count = task_count,
+                 .statuses = statuses,
+                 .infos = infos,
+                 .err = err };
 
     if (!client)
         return cq_fail(err, CRONQ_EINVAL, "client is NULL");
     if (!tasks && task_count)
         return cq_fail(err, CRONQ_EINVAL, "tasks is NULL but task_count is %zu",
                        task_count);
-    bulk.items = calloc(task_count < MANY_AT_ONCE ? task_count + 1 : MANY_AT_ONCE,
-                        sizeof *bulk.items);
-    if (!bulk.items)
+    all.items = calloc(task_count < MANY_AT_ONCE ? task_count + 1 : MANY_AT_ONCE,
+                       sizeof *all.items);
+    if (!all.items)
         return cq_fail_nomem(err);
     for (size_t i = 0; infos && i < task_count; i++)
         infos[i] = NULL;
     for (size_t first = 0; first < task_count;)
-        first += push_batch(&bulk, first);
-    free(bulk.items);
-    return bulk.first;
+        first += push_batch(&all, first);
+    free(all.items);
+    return all.first;
 }
