@@ -266,6 +266,9 @@ int cq_cli_parse(cq_cli *cli, int argc, char **argv)
     if (!cli->args)
         return cq_cli_fail(cli, CQ_CLI_RUNTIME, "out of memory");
 
+    /* Known before the first fault is found, because faults are printed by it. */
+    for (int i = 1; i < argc; i++)
+        cli->json = cli->json || strcmp(argv[i], "--json") == 0;
     code = check_texts(cli, argc, argv);
     while (!code && at.next < argc)
         code = parse_one(cli, &at);

@@ -1,0 +1,77 @@
+#!/bin/sh
+# The program without a store: help, usage errors, what becomes of its output.
+. "${0%/*}/lib.sh"
+
+expect 0 "$CRONQ" version
+says "cronq 0."
+expect 0 "$CRONQ" --version
+says "cronq 0."
+expect 0 "$CRONQ" version --json
+same "cronq $(json version)" "$("$CRONQ" version)"
+
+# Help, of each command that is listed, and of verbs below commands.
+expect 0 "$CRONQ" --help
+same "" "$err"
+for verb in $("$CRONQ" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
+    expect 0 "$CRONQ" "$verb" --help
+    says "usage: cronq $verb"
+    expect 0 "$CRONQ" help "$verb"
+    says "usage: cronq $verb"
+done
+expect 2 "$CRONQ" help nothing
+
+# Usage errors: nothing on stdout.
+for words in "" "nonsense" "version extra" "--nonsense version" "version --uri" \
+    "version -x" "version --json=1" "completion" "completion fish"; do
+    # shellcheck disable=SC2086
+    expect 2 "$CRONQ" $words
+    same "" "$out"
+    complains "usage: cronq"
+done
+expect 2 "$CRONQ" nonsense
+complains 'unknown command "nonsense"'
+expect 2 "$CRONQ" version --uri
+complains "--uri needs a value: URI"
+expect 2 "$CRONQ" nonsense --json
+out=$err
+same USAGE "$(json error status)"
+
+# Arguments that are not text are named.
+bad=$(printf 'a\377b')
+expect 2 "$CRONQ" version "$bad"
+complains "argument 2 is not UTF-8"
+big=$(head -c 100000 /dev/zero | tr '\0' x)
+expect 2 "$CRONQ" "$big"
+expect 2 "$CRONQ" version -- --json
+complains 'unexpected argument "--json"'
+expect 2 "$CRONQ" ""
+complains 'unknown command ""'
+
+# Output that goes nowhere is a failure, without noise when the reader has left.
+expect 1 sh -c '"$0" --help >&-' "$CRONQ"
+same "" "$err"
+expect 1 sh -c '"$0" --help >/dev/full' "$CRONQ"
+complains "No space left on device"
+expect 0 sh -c '"$0" version 2>&-' "$CRONQ"
+expect 0 sh -c '"$0" version <&-' "$CRONQ"
+{
+    sleep 0.3
+    "$CRONQ" --help 2>"$work/complaint"
+    echo $? >"$work/code"
+} | true
+same 1 "$(cat "$work/code")"
+same "" "$(cat "$work/complaint")"
+
+# What is generated.
+for shell in bash zsh; do
+    expect 0 "$CRONQ" completion $shell
+    says "complete -F _cronq"
+done
+if command -v bash >/dev/null; then
+    "$CRONQ" completion bash >"$work/completion"
+    expect 0 bash -c '. "$1"; COMP_WORDS=(cronq ver); COMP_CWORD=1; _cronq; echo "${COMPREPLY[*]}"' \
+        bash "$work/completion"
+    same "version" "$out"
+fi
+expect 0 "$CRONQ" man
+says ".TH CRONQ 1"
