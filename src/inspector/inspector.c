@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* inspector.c - looking at queues, and pausing them. */
+#include <cronq/inspector.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "broker/broker.h"
+#include "codec/key.h"
+
+#include <stdlib.h>
+
+#define NAMES_LIMIT_BYTES ((size_t)256 << 20)
+
+/* Nothing but the broker, which is safe to share. */
+struct cronq_inspector {
+    cq_broker *broker;
+};
+
+cronq_status cronq_inspector_new(const char *uri, const cronq_store_options *store,
+                                 cronq_inspector **out, cronq_error *err)
+{
+    cq_broker_options options = { .uri = uri, .store = store };
+    cronq_inspector *inspector;
+    cronq_status status;
+
+    if (!uri)
+        return cq_fail(err, CRONQ_EINVAL, "the URI of the store is NULL");
+    inspector = calloc(1, sizeof *inspector);
+    if (!inspector)
+        return cq_fail_nomem(err);
+    status = cq_broker_open(&options, &inspector->broker, err);
+    if (status) {
+        free(inspector);
+        return status;
+    }
+    *out = inspector;
+    return CRONQ_OK;
+}
+
+void cronq_inspector_free(cronq_inspector *inspector)
+{
+    if (!inspector)
+        return;
+    inspector->broker->ops->free(inspector->broker);
+    free(inspector);
+}
+
+/* ---- queues ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* One block: the pointers, then the names. Queue names have no NUL. */
+static cronq_status keep_names(const cq_str *names, size_t count, char ***out,
+                               cronq_error *err)
+{
+    size_t bytes = (count + 1) * sizeof(char *);
+    char **kept, *to;
+
+    for (size_t i = 0; i < count; i++)
+        bytes += names[i].len + 1;
+    kept = malloc(bytes);
+    if (!kept)
+        return cq_fail_nomem(err);
+    to = (char *)(kept + count + 1);
+    for (size_t i = 0; i < count; i++) {
+        kept[i] = to;
+        memcpy(to, names[i].data, names[i].len);
+        to[names[i].len] = '\0';
+        to += names[i].len + 1;
+    }
+    kept[count] = NULL;
+    qsort(kept, count, sizeof(char *), by_name);
+    *out = kept;
+    return CRONQ_OK;
+}
+
+cronq_status cronq_inspector_queues(cronq_inspector *inspector, char ***names,
+                                    size_t *count, cronq_error *err)
+{
+    cq_broker *broker = inspector->broker;
+    cq_str *found = NULL;
+    size_t found_count = 0;
+    cq_arena arena;
+    cronq_status status;
+
+    cq_arena_init(&arena, NAMES_LIMIT_BYTES);
+    status = broker->inspect->queues(broker, &arena, &found, &found_count, err);
+    if (!status)
+        status = keep_names(found, found_count, names, err);
+    if (!status)
+        *count = found_count;
+    cq_arena_release(&arena);
+    return status;
+}
+
+/* ---- one queue ---- */
+
+static void fill_info(cronq_queue_info *info, const char *queue,
+                      const cq_queue_counts *counts)
+{
+    *info = (cronq_queue_info){
+        .struct_size = sizeof *info,
+        .paused = counts->paused,
+        .paused_at_ms = counts->paused_at_s * CQ_MS_PER_S,
+        .pending_count = counts->pending,
+        .active_count = counts->active,
+        .scheduled_count = counts->scheduled,
+        .retry_count = counts->retry,
+        .archived_count = counts->archived,
+        .completed_count = counts->completed,
+        .aggregating_count = counts->aggregating,
+        .group_count = counts->groups,
+        .processed_today_count = counts->processed_today,
+        .failed_today_count = counts->failed_today,
+        .processed_count = counts->processed,
+        .failed_count = counts->failed,
+        .latency_ms = counts->latency_ns / CQ_NS_PER_MS,
+    };
+    memcpy(info->name, queue, strlen(queue));
+}
+
+/* Which struct the caller has; a newer one keeps zeros in what we do not know. */
+static cronq_status check_info(const cronq_queue_info *info, cronq_error *err)
+{
+    if (!info)
+        return cq_fail(err, CRONQ_EINVAL, "info is NULL");
+    if (info->struct_size < sizeof info->struct_size)
+        return cq_fail(err, CRONQ_EINVAL,
+                       "cronq_queue_info: struct_size is not set; it is the size of the "
+                       "struct");
+    return CRONQ_OK;
+}
+
+static void give_info(cronq_queue_info *info, const cronq_queue_info *filled)
+{
+    size_t size = info->struct_size;
+
+    if (size > sizeof *filled)
+        memset((char *)info + sizeof *filled, 0, size - sizeof *filled);
+    memcpy(info, filled, size < sizeof *filled ? size : sizeof *filled);
+    info->struct_size = size;
+}
+
+static cronq_status check_queue(const char *queue, cronq_error *err)
+{
+    if (!queue)
+        return cq_fail(err, CRONQ_EINVAL, "queue is NULL");
+    return cq_check_queue(cq_str_of(queue), err);
+}
+
+cronq_status cronq_inspector_queue_info(cronq_inspector *inspector, const char *queue,
+                                        cronq_queue_info *info, cronq_error *err)
+{
+    cq_broker *broker = inspector->broker;
+    cronq_queue_info filled;
+    cq_queue_counts counts = { 0 };
+    cronq_status status;
+
+    status = check_queue(queue, err);
+    if (!status)
+        status = check_info(info, err);
+    if (!status)
+        status = broker->ops->sync_clock(broker, err);
+    if (!status)
+        status = broker->inspect->counts(broker, cq_str_of(queue),
+                                         broker->ops->now_ns(broker), &counts, err);
+    if (status)
+        return status;
+    fill_info(&filled, queue, &counts);
+    give_info(info, &filled);
+    return CRONQ_OK;
+}
+
+static cronq_status set_paused(cronq_inspector *inspector, const char *queue, bool paused,
+                               cronq_error *err)
+{
+    cq_broker *broker = inspector->broker;
+    cronq_status status;
+
+    status = check_queue(queue, err);
+    if (!status)
+        status = broker->ops->sync_clock(broker, err);
+    if (status)
+        return status;
+    return broker->inspect->pause(broker, cq_str_of(queue), paused,
+                                  broker->ops->now_ns(broker), err);
+}
+
+cronq_status cronq_inspector_pause(cronq_inspector *inspector, const char *queue,
+                                   cronq_error *err)
+{
+    return set_paused(inspector, queue, true, err);
+}
+
+cronq_status cronq_inspector_resume(cronq_inspector *inspector, const char *queue,
+                                    cronq_error *err)
+{
+    return set_paused(inspector, queue, false, err);
+}
