@@ -15,15 +15,18 @@
 typedef struct cq_conn cq_conn;
 
 /* Dial, authenticate, select the database, check the version (6.2 is the least). EIO,
- * EAUTH, EUNSUPPORTED; the text names the address, never a secret. endpoint is borrowed
- * for the call. */
+ * EAUTH, EUNSUPPORTED, EINVAL for a database that the server does not have; the text
+ * names the address, never a secret. endpoint is borrowed for the call. */
 cronq_status cq_conn_open(const cq_endpoint *endpoint, cq_conn **out, cronq_error *err);
 void cq_conn_free(cq_conn *conn); /* NULL is fine */
 
 bool cq_conn_broken(const cq_conn *conn);
 int cq_conn_fd(const cq_conn *conn);
-/* 60200 for 6.2.0. */
+/* 60200 for 6.2.0, and for a server that an ACL keeps from telling. */
 uint32_t cq_conn_server_version(const cq_conn *conn);
+size_t cq_conn_due(const cq_conn *conn); /* replies that were not read yet */
+/* Nothing appended, nothing due, nothing arrived, and the server has not closed it? */
+bool cq_conn_reusable(const cq_conn *conn);
 
 /* Begin a command of argc arguments, then append exactly these. */
 void cq_conn_command(cq_conn *conn, size_t argc);
@@ -32,17 +35,20 @@ void cq_conn_arg_str(cq_conn *conn, cq_str text);
 void cq_conn_arg_text(cq_conn *conn, const char *text);
 void cq_conn_arg_int(cq_conn *conn, int64_t value);
 
-/* Send all that was appended. EIO, ENOMEM, ETOOBIG. */
+/* Send all that was appended; replies that arrive meanwhile are kept. EIO; ENOMEM and
+ * ETOOBIG (640 MiB) when appending failed: then nothing was sent, what was appended is
+ * forgotten, and the connection is not broken. */
 cronq_status cq_conn_flush(cq_conn *conn, cronq_error *err);
 
 /* The next reply, in the arena; flushes first. An error reply is a reply (OK), not a
- * failure. EIO when the connection broke or the read timeout is over, EPROTO for what is
- * not RESP or too large, ENOMEM. */
+ * failure. EIO when the connection broke or was silent for the read timeout, EPROTO for
+ * what is not RESP or too large, ENOMEM. */
 cronq_status cq_conn_read(cq_conn *conn, cq_arena *arena, cq_reply **out,
                           cronq_error *err);
 
-/* The same, waiting at most timeout_ms (0: not at all, negative: for ever); *out is NULL
- * when there was none in time, which does not break the connection. */
+/* The same, waiting at most timeout_ms (0: not at all, negative: for ever) for a reply to
+ * begin; *out is NULL when none did, which does not break the connection. The rest of
+ * one that began is waited for as above. */
 cronq_status cq_conn_read_within(cq_conn *conn, int64_t timeout_ms, cq_arena *arena,
                                  cq_reply **out, cronq_error *err);
 

@@ -18,13 +18,14 @@ typedef struct cq_endpoint {
     int64_t dial_timeout_ms, read_timeout_ms, write_timeout_ms; /* negative: never */
 } cq_endpoint;
 
-/* redis://[USER:PASSWORD@]HOST[:PORT][/DB], HOST:PORT alone, redis-socket:// and
- * unix://PATH
- * (?db=N), percent-decoded, IPv6 in brackets; then the options over it. EINVAL names the
- * part and never shows the password; EUNSUPPORTED for schemes that are known but not
- * built. */
+/* redis://[USER:PASSWORD@]HOST[:PORT][/DB], HOST:PORT alone, redis-socket://PATH and
+ * unix://PATH (absolute), ?db=N with either, percent-decoded, IPv6 in brackets; then the
+ * options over it. EINVAL names the part and never shows the password; EUNSUPPORTED for
+ * schemes that are known but not built. */
 cronq_status cq_endpoint_init(cq_endpoint *endpoint, const char *uri,
                               const cronq_store_options *options, cronq_error *err);
+cronq_status cq_endpoint_copy(cq_endpoint *endpoint, const cq_endpoint *from,
+                              cronq_error *err);
 void cq_endpoint_release(cq_endpoint *endpoint); /* wipes the password */
 
 /* "127.0.0.1:6379" or the socket's path: for texts. */

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/* pool.c - connections to one server, shared by threads.
+ *
+ * Reachable: anyone who needs a connection dials. A failed dial makes the server
+ * unreachable: until retry_at_ms takers get the last error, then one of them dials, and
+ * its success makes the server reachable again (dial_ended). */
+#include "net/pool.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/thread.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define FIRST_DELAY_MS   50
+#define LONGEST_DELAY_MS 5000
+#define ADDRESS_BYTES    300
+
+struct cq_pool {
+    cq_endpoint endpoint;
+    cronq_logger logger;
+    cq_prepare_fn *prepare;
+    void *prepare_arg;
+    char address[ADDRESS_BYTES];
+
+    pthread_mutex_t lock; /* over all that follows */
+    pthread_cond_t freed; /* a connection or its place */
+    cq_conn **idle;       /* a stack: those used last are taken first */
+    size_t idle_count;
+    size_t open_count; /* idle, taken or being dialled */
+    cq_random random;
+    cronq_error failure; /* of the last dial; code OK: reachable */
+    bool probing;        /* unreachable, and someone is dialling */
+    int64_t delay_ms, retry_at_ms;
+};
+
+cronq_status cq_pool_new(const cq_endpoint *endpoint, const cronq_logger *logger,
+                         cq_prepare_fn *prepare, void *arg, cq_pool **out,
+                         cronq_error *err)
+{
+    cq_pool *pool = calloc(1, sizeof *pool);
+    cronq_status status = CRONQ_OK;
+
+    if (!pool)
+        return cq_fail_nomem(err);
+    pool->idle = calloc(endpoint->pool_size, sizeof(cq_conn *));
+    status = pool->idle ? cq_endpoint_copy(&pool->endpoint, endpoint, err)
+                        : cq_fail_nomem(err);
+    if (status) {
+        free(pool->idle);
+        free(pool);
+        return status;
+    }
+    if (logger)
+        pool->logger = *logger;
+    pool->prepare = prepare;
+    pool->prepare_arg = arg;
+    cq_endpoint_print(endpoint, pool->address, sizeof pool->address);
+    pthread_mutex_init(&pool->lock, NULL);
+    cq_cond_init(&pool->freed);
+    cq_random_init(&pool->random);
+    *out = pool;
+    return CRONQ_OK;
+}
+
+void cq_pool_free(cq_pool *pool)
+{
+    if (!pool)
+        return;
+    assert(pool->open_count == pool->idle_count);
+    while (pool->idle_count > 0)
+        cq_conn_free(pool->idle[--pool->idle_count]);
+    pthread_cond_destroy(&pool->freed);
+    pthread_mutex_destroy(&pool->lock);
+    cq_endpoint_release(&pool->endpoint);
+    free(pool->idle);
+    free(pool);
+}
+
+/* ---- dialling, and how it went ---- */
+
+/* With the lock. May this caller dial now? If not, the last error. */
+static cronq_status dial_begins(cq_pool *pool, cronq_error *err)
+{
+    if (!pool->failure.code)
+        return CRONQ_OK;
+    if (!pool->probing && cq_mono_ms() >= pool->retry_at_ms) {
+        pool->probing = true;
+        return CRONQ_OK;
+    }
+    if (err)
+        *err = pool->failure;
+    return pool->failure.code;
+}
+
+/* Between a half and the whole of a delay that doubles. */
+static void set_back(cq_pool *pool)
+{
+    int64_t delay_ms = pool->delay_ms ? pool->delay_ms * 2 : FIRST_DELAY_MS;
+    uint64_t half_ms;
+
+    if (delay_ms > LONGEST_DELAY_MS)
+        delay_ms = LONGEST_DELAY_MS;
+    pool->delay_ms = delay_ms;
+    half_ms = (uint64_t)delay_ms / 2;
+    pool->retry_at_ms =
+        cq_mono_ms() + (int64_t)(half_ms + cq_random_below(&pool->random, half_ms + 1));
+}
+
+/* With the lock. Returns whether the state changed: that is logged, without the lock. */
+static bool dial_ended(cq_pool *pool, cronq_status status, const cronq_error *why)
+{
+    bool changed = status != pool->failure.code;
+
+    pool->probing = false;
+    if (!status) {
+        pool->failure.code = CRONQ_OK;
+        pool->delay_ms = 0;
+        return changed;
+    }
+    /* Of many that dialled at the same time only the first sets back. */
+    if (!pool->failure.code || cq_mono_ms() >= pool->retry_at_ms)
+        set_back(pool);
+    pool->failure = *why;
+    return changed;
+}
+
+static void log_change(const cq_pool *pool, cronq_status status, const cronq_error *why)
+{
+    if (status)
+        CQ_WARN(&pool->logger, "the store does not answer, trying on: %s", why->text);
+    else
+        CQ_INFO(&pool->logger, "redis at %s: the store answers again", pool->address);
+}
+
+/* Without the lock, after dial_begins. */
+static cronq_status dial(cq_pool *pool, cq_conn **out, cronq_error *err)
+{
+    cronq_error why = { .code = CRONQ_OK };
+    cq_conn *conn = NULL;
+    cronq_status status = cq_conn_open(&pool->endpoint, &conn, &why);
+    bool changed;
+
+    if (!status && pool->prepare)
+        status = pool->prepare(conn, pool->prepare_arg, &why);
+    pthread_mutex_lock(&pool->lock);
+    changed = dial_ended(pool, status, &why);
+    pthread_mutex_unlock(&pool->lock);
+    if (changed)
+        log_change(pool, status, &why);
+    if (status) {
+        cq_conn_free(conn);
+        if (err)
+            *err = why;
+        return status;
+    }
+    *out = conn;
+    return CRONQ_OK;
+}
+
+cronq_status cq_pool_dial(cq_pool *pool, cq_conn **out, cronq_error *err)
+{
+    cronq_status status;
+
+    pthread_mutex_lock(&pool->lock);
+    status = dial_begins(pool, err);
+    pthread_mutex_unlock(&pool->lock);
+    return status ? status : dial(pool, out, err);
+}
+
+/* ---- taking and giving back ---- */
+
+static void close_taken(cq_pool *pool, cq_conn *conn)
+{
+    cq_conn_free(conn);
+    pthread_mutex_lock(&pool->lock);
+    pool->open_count--;
+    pthread_cond_signal(&pool->freed);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* Takes an idle connection (*out), or the place for a new one (*out NULL). */
+static cronq_status take_place(cq_pool *pool, cq_conn **out, cronq_error *err)
+{
+    int64_t timeout_ms = pool->endpoint.read_timeout_ms;
+    int64_t until_ns = timeout_ms < 0 || timeout_ms > INT64_MAX / CQ_NS_PER_MS / 2
+                           ? INT64_MAX
+                           : cq_mono_ns() + timeout_ms * CQ_NS_PER_MS;
+    cronq_status status = CRONQ_OK;
+
+    pthread_mutex_lock(&pool->lock);
+    while (pool->idle_count == 0 && pool->open_count == pool->endpoint.pool_size) {
+        if (cq_cond_wait_until(&pool->freed, &pool->lock, until_ns) ||
+            cq_mono_ns() < until_ns)
+            continue;
+        pthread_mutex_unlock(&pool->lock);
+        return cq_fail(err, CRONQ_EIO,
+                       "redis at %s: none of the %u connections became free within %lld "
+                       "ms (pool size)",
+                       pool->address, pool->endpoint.pool_size, (long long)timeout_ms);
+    }
+    if (pool->idle_count > 0) {
+        *out = pool->idle[--pool->idle_count];
+    } else {
+        *out = NULL;
+        status = dial_begins(pool, err);
+        pool->open_count += status == CRONQ_OK;
+        if (status) /* the place is still there, for whoever waits too */
+            pthread_cond_signal(&pool->freed);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return status;
+}
+
+cronq_status cq_pool_take(cq_pool *pool, cq_conn **out, cronq_error *err)
+{
+    cronq_status status;
+    cq_conn *conn;
+
+    for (;;) {
+        status = take_place(pool, &conn, err);
+        if (status)
+            return status;
+        if (!conn)
+            break;
+        if (cq_conn_reusable(conn)) {
+            *out = conn;
+            return CRONQ_OK;
+        }
+        close_taken(pool, conn);
+    }
+    status = dial(pool, &conn, err);
+    if (status)
+        close_taken(pool, NULL);
+    else
+        *out = conn;
+    return status;
+}
+
+void cq_pool_give(cq_pool *pool, cq_conn *conn)
+{
+    if (cq_conn_broken(conn) || cq_conn_due(conn) > 0) {
+        close_taken(pool, conn);
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    pool->idle[pool->idle_count++] = conn;
+    pthread_cond_signal(&pool->freed);
+    pthread_mutex_unlock(&pool->lock);
+}
