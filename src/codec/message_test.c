@@ -224,12 +224,188 @@ static void every_recorded_input_is_read_or_rejected_alike(void **state)
     golden_each("decode.jsonl", check_decode_line);
 }
 
+/* Decode from memory of exactly this size; what is read must also be written again. */
+static void survive(const unsigned char *data, size_t len, cq_arena *arena)
+{
+    cronq_error err = { 0 };
+    cq_message message;
+    unsigned char *copy;
+    cronq_status status;
+    cq_buf out;
+
+    cq_arena_reset(arena);
+    status = decode_exact(data, len, arena, &copy, &message, &err);
+    if (status == CRONQ_OK) {
+        cq_buf_init(&out, BUFFER_LIMIT);
+        assert_int_equal(cq_message_encode(&message, &out, NULL), CRONQ_OK);
+        cq_buf_release(&out);
+    } else {
+        assert_int_equal(status, CRONQ_EPROTO);
+        assert_true(err.text[0] != '\0');
+    }
+    free(copy);
+}
+
+/* The recorded encodings, short ones, for tests that damage them. */
+static struct {
+    unsigned char *data;
+    size_t len;
+} recorded[256];
+static size_t recorded_count;
+
+static void collect_line(json_t *line, size_t number)
+{
+    const char *hex = json_string_value(json_object_get(line, "hex"));
+
+    (void)number;
+    if (!hex || strlen(hex) > 1024 || recorded_count == 256)
+        return;
+    recorded[recorded_count].data = golden_unhex(hex, &recorded[recorded_count].len);
+    recorded_count++;
+}
+
+static int collect(void **state)
+{
+    (void)state;
+    golden_each("messages.jsonl", collect_line);
+    golden_each("decode.jsonl", collect_line);
+    return 0;
+}
+
+static int forget(void **state)
+{
+    (void)state;
+    while (recorded_count)
+        free(recorded[--recorded_count].data);
+    return 0;
+}
+
+static void every_truncation_is_read_or_refused(void **state)
+{
+    cq_arena arena;
+
+    (void)state;
+    cq_arena_init(&arena, ARENA_LIMIT_BYTES);
+    for (size_t i = 0; i < recorded_count; i++)
+        for (size_t len = 0; len <= recorded[i].len; len++)
+            survive(recorded[i].data, len, &arena);
+    cq_arena_release(&arena);
+}
+
+static void mutate(cq_random *random, unsigned char *data, size_t *len, size_t room)
+{
+    size_t at = (size_t)cq_random_below(random, *len + 1);
+    unsigned char byte = (unsigned char)cq_random_next(random);
+
+    switch (cq_random_below(random, 4)) {
+    case 0:
+        if (at < *len)
+            data[at] = byte;
+        break;
+    case 1:
+        if (at < *len)
+            data[at] ^= (unsigned char)(1u << (byte & 7));
+        break;
+    case 2:
+        if (*len == room)
+            break;
+        memmove(data + at + 1, data + at, *len - at);
+        data[at] = byte;
+        (*len)++;
+        break;
+    default:
+        if (at == *len)
+            break;
+        memmove(data + at, data + at + 1, *len - at - 1);
+        (*len)--;
+    }
+}
+
+static void random_damage_never_does_harm(void **state)
+{
+    unsigned char data[600];
+    cq_random random;
+    cq_arena arena;
+
+    (void)state;
+    cq_random_seed(&random, 20260101);
+    cq_arena_init(&arena, ARENA_LIMIT_BYTES);
+    for (int i = 0; i < 100000; i++) {
+        size_t which = (size_t)cq_random_below(&random, recorded_count);
+        size_t len = recorded[which].len;
+
+        memcpy(data, recorded[which].data, len);
+        for (uint64_t edits = 1 + cq_random_below(&random, 4); edits; edits--)
+            mutate(&random, data, &len, sizeof data);
+        survive(data, len, &arena);
+    }
+    cq_arena_release(&arena);
+}
+
+static void a_string_that_is_not_utf8_is_named(void **state)
+{
+    cq_header header = { CQ_STR("k\xFF"), CQ_STR("v") };
+    cq_message message = { .type = CQ_STR("t"), .headers = &header, .header_count = 1 };
+    cronq_error err = { 0 };
+    cq_buf out;
+
+    (void)state;
+    cq_buf_init(&out, 100);
+    assert_int_equal(cq_message_encode(&message, &out, &err), CRONQ_EINVAL);
+    assert_string_equal(err.text, "headers of the task is not valid UTF-8: \"k\\xff\"");
+    message = (cq_message){ .error_msg = CQ_STR("\xC3") };
+    assert_int_equal(cq_message_encode(&message, &out, &err), CRONQ_EINVAL);
+    assert_string_equal(err.text, "error_msg of the task is not valid UTF-8: \"\\xc3\"");
+    assert_int_equal(out.len, 0);
+    assert_int_equal(out.status, CRONQ_OK); /* the buffer is still good */
+    cq_buf_release(&out);
+}
+
+static void a_message_over_the_limit_leaves_the_buffer_as_it_was(void **state)
+{
+    cq_message message = { .type = CQ_STR("t"), .id = CQ_STR("1234567890") };
+    cronq_error err = { 0 };
+    cq_buf out;
+
+    (void)state;
+    cq_buf_init(&out, 20);
+    cq_buf_append_text(&out, "12345");
+    assert_int_equal(cq_message_encode(&message, &out, &err), CRONQ_OK); /* 15: fits */
+    assert_int_equal(out.len, 20);
+    cq_buf_reset(&out);
+    cq_buf_append_text(&out, "123456");
+    assert_int_equal(cq_message_encode(&message, &out, &err), CRONQ_ETOOBIG);
+    assert_int_equal(err.code, CRONQ_ETOOBIG);
+    assert_int_equal(out.len, 6);
+    cq_buf_release(&out);
+}
+
+static void headers_that_fit_no_arena_are_an_error(void **state)
+{
+    cronq_error err = { 0 };
+    cq_message message;
+    cq_arena arena;
+
+    (void)state;
+    cq_arena_init(&arena, 16);
+    assert_int_equal(
+        cq_message_decode((cronq_bytes)CRONQ_LIT("\x7A\x00"), &arena, &message, &err),
+        CRONQ_ENOMEM);
+    assert_int_equal(err.code, CRONQ_ENOMEM);
+    cq_arena_release(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_recorded_message_has_the_same_bytes_and_fields),
         cmocka_unit_test(every_recorded_input_is_read_or_rejected_alike),
+        cmocka_unit_test(every_truncation_is_read_or_refused),
+        cmocka_unit_test(random_damage_never_does_harm),
+        cmocka_unit_test(a_string_that_is_not_utf8_is_named),
+        cmocka_unit_test(a_message_over_the_limit_leaves_the_buffer_as_it_was),
+        cmocka_unit_test(headers_that_fit_no_arena_are_an_error),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, collect, forget);
 }
