@@ -426,7 +426,7 @@ cronq_status cq_proto_decode(const cq_proto_message *message, cronq_bytes in,
                              cq_arena *arena, void *out, cronq_error *err)
 {
     decoding d = { .message = message, .arena = arena, .out = out, .err = err };
-    cursor start = in.data, end = start + in.len, field = start;
+    cursor start = in.len ? in.data : (cursor) "", end = start + in.len, field = start;
 
     while (field < end) {
         cursor next = read_field(&d, field, end);
