@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/quote.h"
 
 /* Go computes in unsigned numbers up to this, so that the least duration is in range. */
 #define MAGNITUDE_MAX ((uint64_t)1 << 63)
@@ -135,12 +136,11 @@ static const char *parse(cq_str rest, int64_t *out_ns)
 cronq_status cq_duration_parse(cq_str text, int64_t *out_ns, cronq_error *err)
 {
     const char *wrong = parse(text, out_ns);
-    int shown = text.len > 80 ? 80 : (int)text.len;
+    char shown[CQ_QUOTED_ROOM];
 
     if (!wrong)
         return CRONQ_OK;
-    return cq_fail(err, CRONQ_EINVAL, "duration \"%.*s\" %s", shown,
-                   text.data ? text.data : "", wrong);
+    return cq_fail(err, CRONQ_EINVAL, "duration %s %s", cq_quoted(text, shown), wrong);
 }
 
 /* value / 10^digits, without zeros at the end of the fraction. */

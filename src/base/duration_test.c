@@ -84,11 +84,16 @@ static void the_range_ends_where_int64_ends(void **state)
         "1.5", "0x10s", "1S",    "\xFFs",
     };
     const int64_t least = INT64_MIN, most = INT64_MAX, most_s = 9223372036;
+    cronq_error err;
 
     (void)state;
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
         check_parse(cq_str_of(refused[i]), NULL);
     check_parse((cq_str){ NULL, 0 }, NULL);
+    assert_int_equal(cq_duration_parse(CQ_STR("1h\0"), &(int64_t){ 0 }, &err),
+                     CRONQ_EINVAL);
+    assert_string_equal(err.text, "duration \"1h\\x00\" has an unknown unit "
+                                  "(known: h, m, s, ms, us, ns)");
     check_parse(CQ_STR("-2562047h47m16.854775808s"), &least);
     check_parse(CQ_STR("2562047h47m16.854775807s"), &most);
     check_parse(CQ_STR("9223372036s"), &(int64_t){ most_s * 1000000000 });

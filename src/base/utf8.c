@@ -40,6 +40,17 @@ size_t cq_utf8_sequence(const void *data, size_t len)
     return lead->len;
 }
 
+uint32_t cq_utf8_rune(const void *sequence, size_t len)
+{
+    static const unsigned char lead_bits[] = { 0, 0x7F, 0x1F, 0x0F, 0x07 };
+    const unsigned char *p = sequence;
+    uint32_t rune = p[0] & lead_bits[len];
+
+    for (size_t i = 1; i < len; i++)
+        rune = rune << 6 | (p[i] & 0x3F);
+    return rune;
+}
+
 bool cq_utf8_valid(const void *data, size_t len)
 {
     const unsigned char *p = data;

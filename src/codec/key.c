@@ -10,8 +10,6 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 
-#define QUOTED_LIMIT_CHARS 80
-
 void cq_key_prefix(cq_buf *out, cq_str queue)
 {
     cq_buf_append_str(out, CQ_STR("asynq:{"));
@@ -146,14 +144,10 @@ static bool has_brace(cq_str text)
 static cronq_status refuse(const name_rule *rule, cq_str value, const char *reason,
                            cronq_error *err)
 {
-    cq_buf quoted;
+    char shown[CQ_QUOTED_ROOM];
 
-    cq_buf_init(&quoted, 1024);
-    cq_quote_value(&quoted, value);
-    cq_fail(err, CRONQ_EINVAL, "%s %.*s %s", rule->field, CQ_FMT(cq_buf_str(&quoted)),
-            reason);
-    cq_buf_release(&quoted);
-    return CRONQ_EINVAL;
+    return cq_fail(err, CRONQ_EINVAL, "%s %s %s", rule->field, cq_quoted(value, shown),
+                   reason);
 }
 
 static cronq_status check_name(const name_rule *rule, cq_str name, cronq_error *err)
@@ -195,24 +189,4 @@ cronq_status cq_check_task_id(cq_str id, cronq_error *err)
 cronq_status cq_check_group(cq_str group, cronq_error *err)
 {
     return check_name(&group_rule, group, err);
-}
-
-void cq_quote_value(cq_buf *out, cq_str value)
-{
-    size_t room = QUOTED_LIMIT_CHARS - 3; /* two quotes, and the dots of a cut */
-
-    cq_buf_append_char(out, '"');
-    for (size_t i = 0, step; i < value.len; i += step) {
-        char piece[CQ_ESCAPE_ROOM];
-        size_t chars;
-
-        step = cq_go_escape(value.data + i, value.len - i, piece, &chars);
-        if (chars > room) {
-            cq_buf_append_text(out, "\xE2\x80\xA6");
-            break;
-        }
-        cq_buf_append_text(out, piece);
-        room -= chars;
-    }
-    cq_buf_append_char(out, '"');
 }

@@ -7,6 +7,7 @@
 #define CQ_CODEC_KEY_H
 
 #include "base/buf.h"
+#include "base/quote.h"
 
 #include <cronq/base.h>
 
@@ -48,8 +49,5 @@ cronq_status cq_check_queue(cq_str name, cronq_error *err);
 cronq_status cq_check_type(cq_str type, cronq_error *err);
 cronq_status cq_check_task_id(cq_str id, cronq_error *err);
 cronq_status cq_check_group(cq_str group, cronq_error *err);
-
-/* A value for an error text: quoted, escaped, valid UTF-8, at most 80 characters. */
-void cq_quote_value(cq_buf *out, cq_str value);
 
 #endif

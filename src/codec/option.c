@@ -7,19 +7,6 @@
 #include "base/utf8.h"
 #include "codec/text.h"
 
-void cq_go_quote(cq_buf *out, cq_str text)
-{
-    cq_buf_append_char(out, '"');
-    for (size_t i = 0; i < text.len;) {
-        char piece[CQ_ESCAPE_ROOM];
-        size_t chars;
-
-        i += cq_go_escape(text.data + i, text.len - i, piece, &chars);
-        cq_buf_append_text(out, piece);
-    }
-    cq_buf_append_char(out, '"');
-}
-
 static void quoted_option(cq_buf *out, const char *name, cq_str text)
 {
     cq_buf_append_text(out, name);

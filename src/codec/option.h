@@ -6,6 +6,7 @@
 #define CQ_CODEC_OPTION_H
 
 #include "base/buf.h"
+#include "base/quote.h"
 
 void cq_option_max_retry(cq_buf *out, int64_t count); /* negative prints 0 */
 void cq_option_queue(cq_buf *out, cq_str queue);
@@ -19,8 +20,5 @@ void cq_option_process_in(cq_buf *out, int64_t ns);
 void cq_option_retention(cq_buf *out, int64_t ns);
 void cq_option_group(cq_buf *out, cq_str group);
 void cq_option_header(cq_buf *out, cq_str key, cq_str value);
-
-/* A string as Go's %q prints it. */
-void cq_go_quote(cq_buf *out, cq_str text);
 
 #endif

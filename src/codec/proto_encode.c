@@ -4,9 +4,9 @@
  * A message is measured first, which also checks its strings, and then written into room
  * reserved at once: a message that fails leaves nothing behind. */
 #include "base/error.h"
+#include "base/quote.h"
 #include "base/utf8.h"
 #include "codec/info.h"
-#include "codec/key.h"
 #include "codec/message.h"
 #include "codec/proto.h"
 
@@ -115,16 +115,12 @@ static char *write_weight(char *p, size_t number, const cq_queue_weight *weight)
 static cronq_status check_utf8(const cq_proto_message *message,
                                const cq_proto_field *field, cq_str text, cronq_error *err)
 {
-    cq_buf quoted;
+    char shown[CQ_QUOTED_ROOM];
 
     if (cq_utf8_valid(text.data, text.len))
         return CRONQ_OK;
-    cq_buf_init(&quoted, 512);
-    cq_quote_value(&quoted, text);
-    cq_fail(err, CRONQ_EINVAL, "%s of the %s is not valid UTF-8: %.*s", field->name,
-            message->name, CQ_FMT(cq_buf_str(&quoted)));
-    cq_buf_release(&quoted);
-    return CRONQ_EINVAL;
+    return cq_fail(err, CRONQ_EINVAL, "%s of the %s is not valid UTF-8: %s", field->name,
+                   message->name, cq_quoted(text, shown));
 }
 
 static cronq_status measure_array(const cq_proto_message *message,

@@ -3,6 +3,7 @@
 #include "codec/trace.h"
 
 #include "base/error.h"
+#include "base/quote.h"
 
 /* Where the fields begin. */
 #define TRACE_ID_AT 3
@@ -72,11 +73,11 @@ cronq_status cq_trace_parse(cq_str text, cq_trace *out, cronq_error *err)
 {
     cq_trace trace;
     const char *wrong = parse(text, &trace);
-    int shown = text.len > 80 ? 80 : (int)text.len;
+    char shown[CQ_QUOTED_ROOM];
 
     if (wrong)
-        return cq_fail(err, CRONQ_EINVAL, "traceparent \"%.*s\" %s", shown,
-                       text.data ? text.data : "", wrong);
+        return cq_fail(err, CRONQ_EINVAL, "traceparent %s %s", cq_quoted(text, shown),
+                       wrong);
     *out = trace;
     return CRONQ_OK;
 }

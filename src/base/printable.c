@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* printable.c - which characters Go prints as they are; written by tools/gen-printable.
  */
-#include "codec/text.h"
+#include "base/quote.h"
 
 /* General categories L, M, N, P and S of Unicode 15.0.0, and the space. */
 static const struct range {
