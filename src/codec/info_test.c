@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#define ITEMS_MAX 64
+#define ITEMS_MAX 1024
 
 typedef union any_info {
     cq_server_info server;

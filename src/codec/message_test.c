@@ -15,9 +15,9 @@
 
 #include <cmocka.h>
 
-#define ARENA_LIMIT_BYTES (1u << 20)
-#define BUFFER_LIMIT      (1u << 22)
-#define HEADERS_MAX       64
+#define ARENA_LIMIT_BYTES (1u << 24)
+#define BUFFER_LIMIT      (1u << 26)
+#define HEADERS_MAX       1024
 
 /* A message of the vectors, with the memory that its strings are in. */
 typedef struct sample {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* codec/text.h - small texts that keys and options share.
- */
+/* codec/text.h - small texts that keys and options share. */
 #ifndef CQ_CODEC_TEXT_H
 #define CQ_CODEC_TEXT_H
 
