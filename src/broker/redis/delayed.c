@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* broker/redis/delayed.c - what time moves: due tasks, old results, lost groups. */
+#include "broker/redis/redis.h"
+
+#include "base/error.h"
+#include "base/log.h"
+
+void cq_redis_encode_forward(cq_conn *conn, const cq_script *script, const cq_call *call)
+{
+    const cq_redis_forward *forward = call->arg;
+
+    cq_script_call(conn, script, 1, 3);
+    cq_conn_arg_str(conn, call->prefix);
+    cq_conn_arg_int(conn, cq_ns_to_s(forward->now_ns));
+    cq_conn_arg_int(conn, forward->now_ns);
+    cq_conn_arg_int(conn, (int64_t)forward->limit);
+}
+
+cronq_status cq_redis_forward_reply(const cq_redis *redis, const cq_call *call,
+                                    size_t *moved, cronq_error *err)
+{
+    const cq_reply *reply = call->reply;
+    int64_t dropped;
+
+    if (reply->type == CQ_REPLY_ERROR) {
+        CQ_WARN(&redis->logger, "due tasks of %.*s stay where they are: %.*s",
+                CQ_FMT(call->prefix), CQ_FMT(reply->text));
+        return cq_conn_reply_failure(reply, err);
+    }
+    if (reply->type != CQ_REPLY_ARRAY || reply->count != 2)
+        return cq_fail(err, CRONQ_EPROTO, "forward was not answered with two numbers");
+    dropped = cq_reply_int(&reply->elements[1], 0);
+    if (dropped > 0)
+        CQ_WARN(&redis->logger, "dropped %lld delayed ids of tasks that do not exist",
+                (long long)dropped);
+    *moved = (size_t)cq_reply_int(&reply->elements[0], 0);
+    return CRONQ_OK;
+}
+
+cronq_status cq_redis_forward_due(cq_broker *broker, cq_str queue, int64_t now_ns,
+                                  size_t limit, size_t *moved, cronq_error *err)
+{
+    cq_redis *redis = cq_redis_of(broker);
+    cq_redis_forward forward = { now_ns,
+                                 limit < CQ_REDIS_CHUNK ? limit : CQ_REDIS_CHUNK };
+    cq_call call = { .lua = CQ_LUA_forward,
+                     .encode = cq_redis_encode_forward,
+                     .arg = &forward };
+    cronq_status status;
+    cq_arena arena;
+
+    cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
+    call.prefix = cq_redis_prefix(&arena, queue);
+    status =
+        call.prefix.data ? cq_redis_call(redis, &call, &arena, err) : cq_fail_nomem(err);
+    if (!status)
+        status = cq_redis_forward_reply(redis, &call, moved, err);
+    cq_arena_release(&arena);
+    return status;
+}

@@ -1,0 +1,214 @@
+-- exchange: writes outcomes of finished tasks, then takes new ones.
+-- KEYS  prefixes of queues, "asynq:{Q}:"
+-- ARGV  now (s), lease score, date, end of the day's counters (s), archive's size, archive's
+--       oldest (s), budget, number of sections; then for each section: key's index, its
+--       arguments' count, outcomes' count, and for each outcome: id, code, then by kind
+--       [message], [time], [unique key]; then number of wants, and (key's index, share)s.
+-- code  kind (0 done, 1 complete, 2 retry, 3 archive, 4 give back) + 8 with a unique key
+--       + 16 young (look from the head of active) + 32 counts as failure + 64 k
+-- Returns a string with a letter for each outcome (o written, s not ours, p queue is
+-- broken), number of ids dropped, a broken queue's error or "", and for each portion
+-- taken: key's index, count, and (id, message)s.
+local call, try = redis.call, redis.pcall
+local floor = math.floor
+local ARGV, KEYS, unpack = ARGV, KEYS, unpack
+local now, score, date, day_end = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local archive_size, archive_oldest = tonumber(ARGV[5]), ARGV[6]
+local budget, sections = tonumber(ARGV[7]), tonumber(ARGV[8])
+local ARGUMENTS = {[0] = 0, [1] = 2, [2] = 2, [3] = 1, [4] = 0, [8] = 1, [9] = 3}
+local complaint = ''
+
+-- Totals restart with this batch where they would pass the greatest integer.
+local function count(p, processed, failed)
+    local today = try('INCRBY', p .. 'processed:' .. date, processed)
+    if today == processed then call('EXPIREAT', p .. 'processed:' .. date, day_end) end
+    if failed > 0 then
+        today = try('INCRBY', p .. 'failed:' .. date, failed)
+        if today == failed then call('EXPIREAT', p .. 'failed:' .. date, day_end) end
+    end
+    if type(try('INCRBY', p .. 'processed', processed)) == 'table' then
+        call('SET', p .. 'processed', processed)
+        if failed > 0 then call('SET', p .. 'failed', failed) end
+    elseif failed > 0 and type(try('INCRBY', p .. 'failed', failed)) == 'table' then
+        call('SET', p .. 'failed', failed)
+    end
+end
+
+local function drop_archived(p, ids)
+    if #ids == 0 then return end
+    call('ZREM', p .. 'archived', unpack(ids))
+    for _, id in ipairs(ids) do
+        local key = p .. 't:' .. id
+        local lock = try('HGET', key, 'unique_key')
+        if type(lock) == 'string' and lock ~= '' and try('GET', lock) == id then
+            call('DEL', lock)
+        end
+        call('UNLINK', key)
+    end
+end
+
+-- At most 1,000 of each kind at a time: the next archived task takes the next.
+local function trim_archive(p)
+    local key = p .. 'archived'
+    local more = call('ZCARD', key) - archive_size
+    if more > 0 then
+        drop_archived(p, call('ZRANGE', key, 0, math.min(more, 1000) - 1))
+    end
+    drop_archived(p, call('ZRANGEBYSCORE', key, '-inf', archive_oldest, 'LIMIT', 0, 1000))
+end
+
+local function free_lock(lock, id)
+    if try('GET', lock) == id then call('DEL', lock) end
+end
+
+local function rewrite(key, message, state)
+    try('HSET', key, 'msg', message, 'state', state)
+    try('HDEL', key, 'pending_since', 'cronq_started', 'cronq_deaths')
+end
+
+-- Everything that may be of a wrong type is read before anything is written.
+local function check(p, active, kinds)
+    call('LLEN', active)
+    if kinds[1] then call('ZCARD', p .. 'completed') end
+    if kinds[2] then call('ZCARD', p .. 'retry') end
+    if kinds[3] then call('ZCARD', p .. 'archived') end
+    if kinds[4] then call('LLEN', p .. 'pending') end
+end
+
+local function settle(p, at, n)
+    local ids, codes, first, kinds, status = {}, {}, {}, {}, {}
+    for i = 1, n do
+        local code = tonumber(ARGV[at + 1])
+        ids[i], codes[i], first[i] = ARGV[at], code, at + 2
+        kinds[code % 8] = true
+        at = at + 2 + ARGUMENTS[code % 16]
+    end
+    local active, t = p .. 'active', p .. 't:'
+    local scores = call('ZMSCORE', p .. 'lease', unpack(ids))
+    check(p, active, kinds)
+    local gone, dead, back, written = {}, {}, {}, 0
+    local processed, failed = 0, 0
+    for i = 1, n do
+        local id, code, s = ids[i], codes[i], scores[i]
+        if not s or code < 64 or s % 1 ~= floor(code / 64) / 1048576 then
+            status[i] = 's'
+        else
+            status[i] = 'o'
+            written = written + 1
+            gone[written] = id
+            call('LREM', active, code % 32 >= 16 and 1 or -1, id)
+            local kind, a = code % 8, first[i]
+            if kind == 0 then
+                dead[#dead + 1] = t .. id
+                processed = processed + 1
+                if code % 16 >= 8 then free_lock(ARGV[a], id) end
+            elseif kind == 1 then
+                rewrite(t .. id, ARGV[a], 'completed')
+                call('ZADD', p .. 'completed', ARGV[a + 1], id)
+                processed = processed + 1
+                if code % 16 >= 8 then free_lock(ARGV[a + 2], id) end
+            elseif kind == 2 then
+                rewrite(t .. id, ARGV[a], 'retry')
+                call('ZADD', p .. 'retry', ARGV[a + 1], id)
+                if code % 64 >= 32 then processed, failed = processed + 1, failed + 1 end
+            elseif kind == 3 then
+                rewrite(t .. id, ARGV[a], 'archived')
+                call('ZADD', p .. 'archived', now, id)
+                processed, failed = processed + 1, failed + 1
+            else
+                try('HSET', t .. id, 'state', 'pending')
+                try('HDEL', t .. id, 'cronq_started')
+                table.insert(back, 1, id)
+            end
+        end
+    end
+    if written > 0 then call('ZREM', p .. 'lease', unpack(gone)) end
+    if #dead > 0 then call('UNLINK', unpack(dead)) end
+    if #back > 0 then call('RPUSH', p .. 'pending', unpack(back)) end
+    if processed > 0 then count(p, processed, failed) end
+    if kinds[3] then trim_archive(p) end
+    return status
+end
+
+local reply = {'', 0, ''}
+
+-- Take up to want ids off pending; ids without a task are dropped.
+local function take(k, want)
+    local p = KEYS[k]
+    local t, n, leases, ids = p .. 't:', 0, {}, {}
+    local popped = call('RPOP', p .. 'pending', want)
+    if not popped then return 0 end
+    local top = #reply
+    reply[top + 1] = k
+    local r = top + 2
+    for i = 1, #popped do
+        local id = popped[i]
+        local key = t .. id
+        local message = try('HGET', key, 'msg')
+        if type(message) == 'string' then
+            call('HSET', key, 'state', 'active')
+            n = n + 1
+            ids[n] = id
+            leases[2 * n - 1], leases[2 * n] = score, id
+            reply[r + 1], reply[r + 2] = id, message
+            r = r + 2
+        end
+    end
+    reply[top + 2] = n
+    reply[2] = reply[2] + #popped - n
+    if n > 0 then
+        call('LPUSH', p .. 'active', unpack(ids))
+        call('ZADD', p .. 'lease', unpack(leases))
+    end
+    if n < #popped then return n + take(k, want - n) end
+    return n
+end
+
+-- Does the queue hold anything that may be taken? Reads the types of what take writes.
+local function ready(p)
+    if call('LLEN', p .. 'pending') == 0 then return false end
+    call('LLEN', p .. 'active')
+    call('ZCARD', p .. 'lease')
+    return call('EXISTS', p .. 'paused') == 0
+end
+
+local function complain(err)
+    complaint = type(err) == 'table' and err.err or err
+end
+
+local at, statuses = 9, {}
+for _ = 1, sections do
+    local key, size, n = KEYS[tonumber(ARGV[at])], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    local ok, status = pcall(settle, key, at + 3, n)
+    if ok then
+        statuses[#statuses + 1] = table.concat(status)
+    else
+        complain(status)
+        statuses[#statuses + 1] = string.rep('p', n)
+    end
+    at = at + 3 + size
+end
+reply[1] = table.concat(statuses)
+
+-- First everyone's share, then what is left in order of preference.
+local wants = budget > 0 and tonumber(ARGV[at]) or 0
+local open = {}
+for i = 1, wants do
+    local k = tonumber(ARGV[at + 2 * i - 1])
+    local ok, is_open = pcall(ready, KEYS[k])
+    if not ok then complain(is_open) end
+    open[i] = ok and is_open
+end
+for pass = 1, 2 do
+    for i = 1, wants do
+        if budget == 0 then break end
+        local want = pass == 1 and math.min(tonumber(ARGV[at + 2 * i]), budget) or budget
+        if open[i] and want > 0 then
+            local n = take(tonumber(ARGV[at + 2 * i - 1]), want)
+            budget = budget - n
+            open[i] = n == want
+        end
+    end
+end
+reply[3] = complaint
+return reply

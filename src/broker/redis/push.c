@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT */
+/* broker/redis/push.c - pushing tasks: one script call a queue, all queues in one write.
+ *
+ * A push whose answer was lost is sent again by the caller with `again`; what is stored
+ * then is ours when it says the same task (same_task). */
+#include "broker/redis/redis.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "codec/key.h"
+#include "codec/message.h"
+
+#define ROUND_BYTES     ((size_t)8 << 20) /* sent before anything is read */
+#define ROUND_ITEMS     CQ_BATCH_LIMIT
+#define SEEN_TRUSTED_NS (600 * CQ_NS_PER_S)
+#define NO_ITEM         UINT32_MAX
+
+typedef struct push_round {
+    cq_push *items;
+    size_t count;
+    int64_t now_ns;
+    cq_call calls[ROUND_ITEMS]; /* one a queue: first and count of its items */
+    size_t call_count;
+    uint32_t next[ROUND_ITEMS]; /* the next item of the same queue */
+    uint32_t last[ROUND_ITEMS]; /* of each call */
+} push_round;
+
+/* ---- asynq:queues ---- */
+
+static uint64_t hash_name(cq_str name)
+{
+    uint64_t hash = 14695981039346656037u;
+
+    for (size_t i = 0; i < name.len; i++)
+        hash = (hash ^ (uint8_t)name.data[i]) * 1099511628211u;
+    return hash;
+}
+
+static bool is_seen(cq_redis *redis, uint64_t hash)
+{
+    cq_redis_seen *seen = &redis->seen[hash % CQ_REDIS_SEEN];
+    bool known;
+
+    pthread_mutex_lock(&redis->seen_lock);
+    known = seen->name_hash == hash && seen->connection == redis->connection &&
+            cq_mono_ns() - seen->at_mono_ns < SEEN_TRUSTED_NS;
+    pthread_mutex_unlock(&redis->seen_lock);
+    return known;
+}
+
+/* Someone may have removed the queue meanwhile: its name is written anew on each new
+ * connection and from time to time. That it can not be written is the push's to report.
+ */
+static cronq_status announce(cq_redis *redis, cq_conn *conn, cq_str queue,
+                             cq_arena *arena, cronq_error *err)
+{
+    uint64_t hash = hash_name(queue);
+    cronq_status status;
+    cq_reply *reply;
+
+    if (is_seen(redis, hash))
+        return CRONQ_OK;
+    cq_conn_command(conn, 3);
+    cq_conn_arg_text(conn, "SADD");
+    cq_conn_arg_text(conn, CQ_KEY_QUEUES);
+    cq_conn_arg_str(conn, queue);
+    status = cq_conn_read(conn, arena, &reply, err);
+    if (status || reply->type == CQ_REPLY_ERROR)
+        return status;
+    pthread_mutex_lock(&redis->seen_lock);
+    redis->seen[hash % CQ_REDIS_SEEN] =
+        (cq_redis_seen){ hash, cq_mono_ns(), redis->connection };
+    pthread_mutex_unlock(&redis->seen_lock);
+    return CRONQ_OK;
+}
+
+/* ---- encoding ---- */
+
+static bool has_tick(const cq_push *item)
+{
+    return item->tick_entry.len > 0;
+}
+
+static bool has_group(const cq_push *item)
+{
+    return item->kind == CQ_PUSH_GROUP ||
+           (item->kind == CQ_PUSH_LATER && item->group.len > 0);
+}
+
+static int64_t item_code(const cq_push *item)
+{
+    int64_t code = item->kind == CQ_PUSH_NOW ? 0 : item->kind == CQ_PUSH_LATER ? 1 : 2;
+
+    if (has_group(item))
+        code += 4;
+    if (item->unique_key.len)
+        code += 8;
+    if (has_tick(item))
+        code += 16;
+    if (has_tick(item) && item->skip_overlap)
+        code += 32;
+    if (item->again)
+        code += 64;
+    return code;
+}
+
+static size_t item_arguments(const cq_push *item)
+{
+    return 3u + (item->kind == CQ_PUSH_LATER) + has_group(item) +
+           (item->unique_key.len ? 2u : 0u) + has_tick(item) +
+           (has_tick(item) && item->skip_overlap);
+}
+
+/* The tick's names are short: entries' ids are. They are built in place. */
+static void append_tick(cq_conn *conn, cq_str prefix, const cq_push *item)
+{
+    cq_buf name;
+
+    cq_buf_init(&name, prefix.len + item->tick_entry.len + 64);
+    cq_buf_append_str(&name, prefix);
+    cq_buf_append_text(&name, "cronq:tick:");
+    cq_buf_append_str(&name, item->tick_entry);
+    cq_buf_append_char(&name, ':');
+    cq_buf_append_int(&name, item->tick_at_s);
+    cq_conn_arg_str(conn, cq_buf_str(&name));
+    if (item->skip_overlap) {
+        cq_buf_reset(&name);
+        cq_buf_append_str(&name, prefix);
+        cq_buf_append_text(&name, "cronq:last:");
+        cq_buf_append_str(&name, item->tick_entry);
+        cq_conn_arg_str(conn, cq_buf_str(&name));
+    }
+    cq_buf_release(&name);
+}
+
+static void append_item(cq_conn *conn, cq_str prefix, const cq_push *item)
+{
+    cq_conn_arg_str(conn, item->id);
+    cq_conn_arg(conn, item->message.data, item->message.len);
+    cq_conn_arg_int(conn, item_code(item));
+    if (item->kind == CQ_PUSH_LATER)
+        cq_conn_arg_int(conn, item->run_at_s);
+    if (has_group(item))
+        cq_conn_arg_str(conn, item->group);
+    if (item->unique_key.len) {
+        cq_conn_arg_str(conn, item->unique_key);
+        cq_conn_arg_int(conn, item->unique_ttl_s);
+    }
+    if (has_tick(item))
+        append_tick(conn, prefix, item);
+}
+
+static void encode_push(cq_conn *conn, const cq_script *script, const cq_call *call)
+{
+    const push_round *round = call->arg;
+    size_t arguments = 2;
+
+    for (size_t i = call->first; i != NO_ITEM; i = round->next[i])
+        arguments += item_arguments(&round->items[i]);
+    cq_script_call(conn, script, 1, arguments);
+    cq_conn_arg_str(conn, call->prefix);
+    cq_conn_arg_int(conn, round->now_ns);
+    cq_conn_arg_int(conn, cq_ns_to_s(round->now_ns));
+    for (size_t i = call->first; i != NO_ITEM; i = round->next[i])
+        append_item(conn, call->prefix, &round->items[i]);
+}
+
+/* ---- a round: as many items as go out before anything is read ---- */
+
+/* The call of the item's queue, made if it is the queue's first item. */
+static cq_call *call_of(push_round *round, cq_str queue, cq_arena *arena)
+{
+    cq_call *call;
+
+    for (size_t i = round->call_count; i-- > 0;) {
+        call = &round->calls[i];
+        if (cq_str_eq(round->items[call->first].queue, queue))
+            return call;
+    }
+    call = &round->calls[round->call_count];
+    *call = (cq_call){ .lua = CQ_LUA_push, .encode = encode_push, .arg = round };
+    call->prefix = cq_redis_prefix(arena, queue);
+    if (!call->prefix.data)
+        return NULL;
+    round->call_count++;
+    return call;
+}
+
+static cronq_status plan_round(push_round *round, cq_push *items, size_t count,
+                               cq_arena *arena, cronq_error *err)
+{
+    size_t bytes = 0, i;
+
+    round->items = items;
+    round->count = round->call_count = 0;
+    for (i = 0; i < count && i < ROUND_ITEMS; i++) {
+        cq_call *call;
+
+        bytes += items[i].message.len;
+        if (i > 0 && bytes > ROUND_BYTES)
+            break;
+        call = call_of(round, items[i].queue, arena);
+        if (!call)
+            return cq_fail_nomem(err);
+        round->next[i] = NO_ITEM;
+        if (call->count++ == 0)
+            call->first = i;
+        else
+            round->next[round->last[call - round->calls]] = (uint32_t)i;
+        round->last[call - round->calls] = (uint32_t)i;
+    }
+    round->count = i;
+    return CRONQ_OK;
+}
+
+/* ---- answers ---- */
+
+static bool same_bytes(cronq_bytes a, cronq_bytes b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* Headers come in any order. */
+static bool same_headers(const cq_message *a, const cq_message *b)
+{
+    if (a->header_count != b->header_count)
+        return false;
+    for (size_t i = 0; i < a->header_count; i++) {
+        size_t j = 0;
+
+        while (j < b->header_count && !cq_str_eq(a->headers[i].key, b->headers[j].key))
+            j++;
+        if (j == b->header_count || !cq_str_eq(a->headers[i].value, b->headers[j].value))
+            return false;
+    }
+    return true;
+}
+
+/* Equal in all that does not change while a task lives. */
+static bool same_task(cq_str stored, cronq_bytes ours, cq_arena *arena)
+{
+    cq_message a, b;
+
+    if (cq_message_decode((cronq_bytes){ stored.data, stored.len }, arena, &a, NULL) ||
+        cq_message_decode(ours, arena, &b, NULL))
+        return false;
+    return cq_str_eq(a.type, b.type) && same_bytes(a.payload, b.payload) &&
+           cq_str_eq(a.id, b.id) && cq_str_eq(a.queue, b.queue) &&
+           a.max_retry == b.max_retry && a.timeout_s == b.timeout_s &&
+           a.deadline_at_s == b.deadline_at_s && cq_str_eq(a.unique_key, b.unique_key) &&
+           a.retention_s == b.retention_s && cq_str_eq(a.group, b.group) &&
+           same_headers(&a, &b);
+}
+
+static cronq_status judge(const cq_redis *redis, const cq_push *item, cq_str answer,
+                          cq_arena *arena)
+{
+    switch (answer.len ? answer.data[0] : '\0') {
+    case 'o':
+        return CRONQ_OK;
+    case 'd':
+        return CRONQ_EDUP;
+    case 's':
+        return CRONQ_ESTATE;
+    case 'f':
+        return CRONQ_EFULL;
+    case 'e':
+        return item->id_is_ours ? CRONQ_OK : CRONQ_EEXIST;
+    case 'm':
+        answer = (cq_str){ answer.data + 1, answer.len - 1 };
+        return item->id_is_ours || same_task(answer, item->message, arena) ? CRONQ_OK
+                                                                           : CRONQ_EEXIST;
+    default:
+        CQ_WARN(&redis->logger, "a push to queue \"%.*s\" failed: %.*s",
+                CQ_FMT(item->queue), CQ_FMT(answer));
+        return CRONQ_EPROTO;
+    }
+}
+
+/* The statuses of one queue's items. OK when the store has answered for them. */
+static cronq_status judge_call(const cq_redis *redis, push_round *round,
+                               const cq_call *call, cq_arena *arena, cronq_error *err)
+{
+    const cq_reply *reply = call->reply;
+    cronq_status status = CRONQ_OK;
+    size_t n = 0;
+
+    if (!reply)
+        return CRONQ_EIO;
+    if (reply->type == CQ_REPLY_ERROR)
+        status = cq_conn_reply_failure(reply, err);
+    else if (reply->type != CQ_REPLY_ARRAY || reply->count != call->count)
+        status = cq_fail(err, CRONQ_EPROTO, "a push was answered for %zu of %zu items",
+                         reply->type == CQ_REPLY_ARRAY ? reply->count : 0, call->count);
+    for (size_t i = call->first; i != NO_ITEM; i = round->next[i], n++)
+        round->items[i].status =
+            status ? status
+                   : judge(redis, &round->items[i], reply->elements[n].text, arena);
+    return status == CRONQ_EFULL ? CRONQ_OK : status;
+}
+
+static cronq_status run_round(cq_redis *redis, cq_conn *conn, push_round *round,
+                              cq_arena *arena, cronq_error *err)
+{
+    cronq_status status = CRONQ_OK, one;
+
+    for (size_t i = 0; i < round->call_count && !status; i++)
+        status =
+            announce(redis, conn, round->items[round->calls[i].first].queue, arena, err);
+    if (!status)
+        status = cq_redis_calls(redis, conn, round->calls, round->call_count, arena, err);
+    for (size_t i = 0; i < round->call_count; i++) {
+        one = judge_call(redis, round, &round->calls[i], arena, status ? NULL : err);
+        if (!status)
+            status = one;
+    }
+    return status;
+}
+
+cronq_status cq_redis_push(cq_broker *broker, cq_push *items, size_t count,
+                           int64_t now_ns, cronq_error *err)
+{
+    cq_redis *redis = cq_redis_of(broker);
+    cronq_status status = CRONQ_OK;
+    push_round *round;
+    cq_arena arena;
+    cq_conn *conn;
+
+    for (size_t i = 0; i < count; i++)
+        items[i].status = CRONQ_EIO;
+    status = cq_pool_take(redis->pool, &conn, err);
+    if (status)
+        return status;
+    cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
+    for (size_t at = 0; at < count && !status; at += round->count) {
+        cq_arena_reset(&arena);
+        round = cq_arena_alloc(&arena, sizeof *round);
+        if (!round) {
+            status = cq_fail_nomem(err);
+            break;
+        }
+        round->now_ns = now_ns;
+        status = plan_round(round, items + at, count - at, &arena, err);
+        if (!status)
+            status = run_round(redis, conn, round, &arena, err);
+    }
+    cq_arena_release(&arena);
+    cq_pool_give(redis->pool, conn);
+    return status;
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* broker/redis/redis.c - opening and freeing the Redis broker, its scripts, its clock.
+ *
+ * Invariants: scripts do not change after opening. The clock is the monotonic one plus
+ * offset_ns, which each new connection and sync_clock measure by TIME; before the first
+ * connection this machine's wall clock stands in. */
+#include "broker/redis/redis.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+
+#define CQ_LUA_TEXT(name, kind) extern const char cq_lua_##name[];
+CQ_LUA_MAP(CQ_LUA_TEXT)
+#undef CQ_LUA_TEXT
+
+typedef enum script_kind {
+    ADDS,   /* may be refused at maxmemory */
+    DRAINS, /* must not be */
+} script_kind;
+
+static const struct {
+    const char *name, *text;
+    script_kind kind;
+} sources[CQ_LUA_COUNT] = {
+#define CQ_LUA_SOURCE(name, kind) { #name, cq_lua_##name, kind },
+    CQ_LUA_MAP(CQ_LUA_SOURCE)
+#undef CQ_LUA_SOURCE
+};
+
+/* What is put before a script that drains. Redis before 7 refuses a script's first write
+ * at maxmemory, not those that follow one that frees: a prefix is never a key. */
+static const char *const preludes[2] = { "#!lua flags=allow-oom\n",
+                                         "redis.call('DEL', KEYS[1])\n" };
+
+static cronq_status make_scripts(cq_redis *redis, cronq_error *err)
+{
+    size_t size = 1;
+    char *at;
+
+    for (int i = 0; i < CQ_LUA_COUNT; i++)
+        size += 2 * (strlen(sources[i].text) + 40);
+    at = redis->bodies = malloc(size);
+    if (!at)
+        return cq_fail_nomem(err);
+    for (int old = 0; old < 2; old++) {
+        for (int i = 0; i < CQ_LUA_COUNT; i++) {
+            const char *prelude = sources[i].kind == DRAINS ? preludes[old] : "";
+            size_t head = strlen(prelude), tail = strlen(sources[i].text);
+
+            memcpy(at, prelude, head);
+            memcpy(at + head, sources[i].text, tail);
+            cq_script_init(&redis->scripts[old][i], sources[i].name, at, head + tail);
+            at += head + tail;
+        }
+    }
+    return CRONQ_OK;
+}
+
+/* ---- the clock ---- */
+
+static cronq_status measure_clock(cq_redis *redis, cq_conn *conn, cronq_error *err)
+{
+    int64_t before, after, s, us;
+    cronq_status status;
+    cq_reply *reply;
+    cq_arena arena;
+
+    cq_arena_init(&arena, 4096);
+    before = cq_mono_ns();
+    status = cq_conn_call(conn, &arena, &reply, err, 1, "TIME");
+    after = cq_mono_ns();
+    if (!status && reply->type == CQ_REPLY_ERROR)
+        status = cq_conn_reply_failure(reply, err);
+    else if (!status && (reply->type != CQ_REPLY_ARRAY || reply->count != 2))
+        status = cq_fail(err, CRONQ_EPROTO, "TIME was not answered with two numbers");
+    if (!status) {
+        s = cq_reply_int(&reply->elements[0], 0);
+        us = cq_reply_int(&reply->elements[1], 0);
+        atomic_store(&redis->offset_ns,
+                     s * CQ_NS_PER_S + us * 1000 - (before + (after - before) / 2));
+    }
+    cq_arena_release(&arena);
+    return status;
+}
+
+static cronq_status sync_clock(cq_broker *broker, cronq_error *err)
+{
+    cq_redis *redis = cq_redis_of(broker);
+    cronq_status status;
+    cq_conn *conn;
+
+    status = cq_pool_take(redis->pool, &conn, err);
+    if (status)
+        return status;
+    status = measure_clock(redis, conn, err);
+    cq_pool_give(redis->pool, conn);
+    return status;
+}
+
+static int64_t now_ns(cq_broker *broker)
+{
+    return cq_mono_ns() + atomic_load(&cq_redis_of(broker)->offset_ns);
+}
+
+static cronq_status prepare(cq_conn *conn, void *arg, cronq_error *err)
+{
+    cq_redis *redis = arg;
+
+    atomic_fetch_add(&redis->connection, 1);
+    return measure_clock(redis, conn, err);
+}
+
+/* ---- opening ---- */
+
+static cronq_status ping(cq_broker *broker, cronq_error *err)
+{
+    const cq_str word = CQ_STR("PING");
+    cronq_status status;
+    cq_reply *reply;
+    cq_arena arena;
+
+    cq_arena_init(&arena, 4096);
+    status = cq_redis_command(cq_redis_of(broker), &word, 1, &arena, &reply, err);
+    cq_arena_release(&arena);
+    return status;
+}
+
+static void redis_free(cq_broker *broker)
+{
+    cq_redis *redis = cq_redis_of(broker);
+
+    cq_pool_free(redis->pool);
+    pthread_mutex_destroy(&redis->seen_lock);
+    free(redis->bodies);
+    free(redis);
+}
+
+static const cq_broker_ops ops = {
+    .name = "redis",
+    .free = redis_free,
+    .ping = ping,
+    .sync_clock = sync_clock,
+    .now_ns = now_ns,
+    .push = cq_redis_push,
+    .intake_open = cq_redis_intake_open,
+    .intake_close = cq_redis_intake_close,
+    .exchange_send = cq_redis_exchange_send,
+    .exchange_recv = cq_redis_exchange_recv,
+    .wait = cq_redis_wait,
+    .wake = cq_redis_wake,
+    .listen = cq_redis_listen,
+    .forward = cq_redis_forward_due,
+    .extend = cq_redis_extend,
+    .beat = cq_redis_beat,
+    .beat_clear = cq_redis_beat_clear,
+};
+
+static const cq_inspect_ops inspect_ops = { 0 };
+
+static int64_t or_default(int64_t value, int64_t otherwise)
+{
+    return value > 0 ? value : otherwise;
+}
+
+static cronq_status connect_pool(cq_redis *redis, const cq_broker_options *options,
+                                 cronq_error *err)
+{
+    cq_endpoint endpoint;
+    cronq_status status;
+
+    status = cq_endpoint_init(&endpoint, options->uri, options->store, err);
+    if (status)
+        return status;
+    status = cq_pool_new(&endpoint, &redis->logger, prepare, redis, &redis->pool, err);
+    cq_endpoint_release(&endpoint);
+    return status;
+}
+
+cronq_status cq_redis_open(const cq_broker_options *options, cq_broker **out,
+                           cronq_error *err)
+{
+    cq_redis *redis = calloc(1, sizeof *redis);
+    cronq_status status;
+
+    if (!redis)
+        return cq_fail_nomem(err);
+    redis->broker = (cq_broker){ .ops = &ops, .inspect = &inspect_ops };
+    redis->logger = options->logger;
+    redis->lease_ms = or_default(options->lease_ms, 30000);
+    redis->check_ms = or_default(options->task_check_interval_ms, 1000);
+    redis->recover_after_ms = or_default(options->recover_after_ms, 2000);
+    redis->recover_foreign_after_ms =
+        or_default(options->recover_foreign_after_ms, 30000);
+    redis->as_before_7 = options->as_before_7;
+    redis->no_tracking = options->no_tracking;
+    atomic_init(&redis->offset_ns, cq_wall_ns() - cq_mono_ns());
+    pthread_mutex_init(&redis->seen_lock, NULL);
+    status = make_scripts(redis, err);
+    if (!status)
+        status = connect_pool(redis, options, err);
+    if (status) {
+        redis_free(&redis->broker);
+        return status;
+    }
+    *out = &redis->broker;
+    return CRONQ_OK;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* broker/redis/redis.h - what the files of the Redis broker share.
+ *
+ * Every script takes prefixes of queues ("asynq:{Q}:") as keys. A script that drains is
+ * run even at maxmemory: from Redis 7 on by a flag in its first line, before by beginning
+ * with a write that frees (redis.c). Scripts are called in batches that are sent whole
+ * and then read whole; what was refused with NOSCRIPT is loaded and sent again, which is
+ * safe because nothing of it has run. */
+#ifndef CQ_BROKER_REDIS_REDIS_H
+#define CQ_BROKER_REDIS_REDIS_H
+
+#include "broker/broker.h"
+#include "net/pool.h"
+#include "net/script.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define CQ_REDIS_ARENA_BYTES ((size_t)1 << 30)
+#define CQ_REDIS_CHUNK       1000 /* ids in one script, and in one variadic command */
+
+/* name, what it is: lua/NAME.lua */
+/* clang-format off */
+#define CQ_LUA_MAP(X)     \
+    X(push, ADDS)         \
+    X(exchange, DRAINS)   \
+    X(extend, DRAINS)     \
+    X(forward, DRAINS)
+/* clang-format on */
+
+typedef enum cq_lua {
+#define CQ_LUA_ENUM(name, kind) CQ_LUA_##name,
+    CQ_LUA_MAP(CQ_LUA_ENUM)
+#undef CQ_LUA_ENUM
+        CQ_LUA_COUNT
+} cq_lua;
+
+/* A queue that is known to be in asynq:queues, by the hash of its name. */
+typedef struct cq_redis_seen {
+    uint64_t name_hash;
+    int64_t at_mono_ns;
+    uint32_t connection;
+} cq_redis_seen;
+
+#define CQ_REDIS_SEEN 256
+
+typedef struct cq_redis {
+    cq_broker broker; /* first */
+    cq_pool *pool;
+    cronq_logger logger;
+    int64_t lease_ms, check_ms, recover_after_ms, recover_foreign_after_ms;
+    bool as_before_7, no_tracking;
+    _Atomic int64_t offset_ns;          /* of the store's clock to the monotonic one */
+    _Atomic uint32_t connection;        /* counts them: a new one may be of a new store */
+    cq_script scripts[2][CQ_LUA_COUNT]; /* [1]: for Redis before 7 */
+    char *bodies;                       /* of all scripts */
+    pthread_mutex_t seen_lock;
+    cq_redis_seen seen[CQ_REDIS_SEEN]; /* by the hash's lowest bits */
+} cq_redis;
+
+static inline cq_redis *cq_redis_of(cq_broker *broker)
+{
+    return (cq_redis *)(void *)broker;
+}
+
+/* One call of a script, in a form that can be sent again. */
+typedef struct cq_call cq_call;
+typedef void cq_call_fn(cq_conn *conn, const cq_script *script, const cq_call *call);
+struct cq_call {
+    cq_lua lua;
+    cq_call_fn *encode; /* appends EVALSHA and all arguments */
+    const void *arg;    /* for encode */
+    size_t first, count;
+    cq_str prefix;
+    cq_reply *reply; /* out; NULL while unknown */
+};
+
+const cq_script *cq_redis_script(const cq_redis *redis, const cq_conn *conn, cq_lua lua);
+
+/* Send all calls, then read all replies into the arena. On failure replies that did not
+ * come are NULL. Error replies are replies. */
+cronq_status cq_redis_calls(const cq_redis *redis, cq_conn *conn, cq_call *calls,
+                            size_t count, cq_arena *arena, cronq_error *err);
+
+/* Its steps, for who has several batches under way: append; read the replies that are
+ * not there; was any refused with NOSCRIPT; load, send again and read those, with nothing
+ * else under way. */
+void cq_redis_send_calls(const cq_redis *redis, cq_conn *conn, cq_call *calls,
+                         size_t count);
+cronq_status cq_redis_read_calls(cq_conn *conn, cq_call *calls, size_t count,
+                                 cq_arena *arena, cronq_error *err);
+bool cq_redis_refused(const cq_call *calls, size_t count);
+cronq_status cq_redis_heal_calls(const cq_redis *redis, cq_conn *conn, cq_call *calls,
+                                 size_t count, cq_arena *arena, cronq_error *err);
+
+/* One call on a connection of the pool. An error reply is a failure. */
+cronq_status cq_redis_call(cq_redis *redis, cq_call *call, cq_arena *arena,
+                           cronq_error *err);
+
+/* One plain command of the pool from its words, an error reply being a failure. */
+cronq_status cq_redis_command(cq_redis *redis, const cq_str *words, size_t count,
+                              cq_arena *arena, cq_reply **out, cronq_error *err);
+
+/* "asynq:{QUEUE}:" in the arena; data is NULL when out of memory. */
+cq_str cq_redis_prefix(cq_arena *arena, cq_str queue);
+/* prefix + name + rest, in the arena. */
+cq_str cq_redis_key(cq_arena *arena, cq_str prefix, const char *name, cq_str rest);
+
+static inline int64_t cq_ns_to_s(int64_t ns)
+{
+    return ns >= 0 ? ns / 1000000000 : -((999999999 - ns) / 1000000000);
+}
+
+/* "2026-11-22" (UTC), the form of the daily counters' names. */
+void cq_redis_date(char out[16], int64_t now_s);
+
+/* ---- the intake ---- */
+
+typedef struct cq_redis_queue {
+    cq_str name, prefix;
+} cq_redis_queue;
+
+/* An exchange that was sent and not received. */
+typedef struct cq_redis_sent {
+    struct cq_redis_intake *intake;
+    cq_exchange *exchange;
+    cq_call *calls; /* forwards, then the exchange itself when has_exchange */
+    size_t call_count;
+    bool has_exchange;
+    uint32_t order[CQ_BATCH_LIMIT];  /* outcomes, those of a queue together */
+    uint32_t count[CQ_QUEUES_LIMIT]; /* outcomes of each queue */
+    uint32_t key[CQ_QUEUES_LIMIT];   /* a queue's place among the script's keys, from 1 */
+    uint32_t queue[CQ_QUEUES_LIMIT]; /* the queue at each place - 1 */
+    uint32_t key_count;
+} cq_redis_sent;
+
+#define CQ_REDIS_IN_FLIGHT 2
+
+typedef struct cq_redis_watch cq_redis_watch;
+
+typedef struct cq_redis_intake {
+    cq_intake intake; /* first */
+    cq_redis *redis;
+    cq_arena names; /* queues and their strings */
+    cq_redis_queue *queues;
+    size_t queue_count;
+    cq_conn *conn;                          /* for exchanges; NULL: none yet, or lost */
+    cq_redis_sent sent[CQ_REDIS_IN_FLIGHT]; /* a ring */
+    uint32_t oldest, in_flight;
+    uint64_t delivered; /* tasks taken, ever */
+    int64_t complained_mono_ns;
+    cq_redis_watch *watch; /* watch.c */
+} cq_redis_intake;
+
+static inline cq_redis_intake *cq_redis_intake_of(cq_intake *intake)
+{
+    return (cq_redis_intake *)(void *)intake;
+}
+
+cronq_status cq_redis_watch_new(cq_redis_intake *intake, cq_redis_watch **out,
+                                cronq_error *err);
+void cq_redis_watch_free(cq_redis_watch *watch);
+
+/* "2000000030.0000010": the end of a lease with its fence. */
+void cq_redis_score(char out[40], int64_t end_s, uint32_t fence);
+
+/* delayed.c: a call of forward for queue at limit ids, and what its reply means. */
+typedef struct cq_redis_forward {
+    int64_t now_ns;
+    size_t limit;
+} cq_redis_forward;
+void cq_redis_encode_forward(cq_conn *conn, const cq_script *script, const cq_call *call);
+cronq_status cq_redis_forward_reply(const cq_redis *redis, const cq_call *call,
+                                    size_t *moved, cronq_error *err);
+
+/* push.c */
+cronq_status cq_redis_push(cq_broker *, cq_push *items, size_t count, int64_t now_ns,
+                           cronq_error *err);
+
+/* exchange.c */
+cronq_status cq_redis_intake_open(cq_broker *, const cq_str *queues, size_t queue_count,
+                                  cq_intake **out, cronq_error *err);
+void cq_redis_intake_close(cq_intake *intake);
+cronq_status cq_redis_exchange_send(cq_intake *, cq_exchange *, cronq_error *);
+cronq_status cq_redis_exchange_recv(cq_intake *, cq_exchange *, cronq_error *);
+
+/* watch.c */
+cronq_status cq_redis_wait(cq_intake *, cq_wait *, cronq_error *);
+void cq_redis_wake(cq_intake *);
+cronq_status cq_redis_listen(cq_intake *, int64_t timeout_ms, cq_cancel_fn *on_cancel,
+                             void *arg, cronq_error *err);
+
+/* lease.c */
+cronq_status cq_redis_extend(cq_broker *, cq_lease *leases, size_t count, int64_t now_ns,
+                             cronq_error *err);
+
+/* delayed.c */
+cronq_status cq_redis_forward_due(cq_broker *, cq_str queue, int64_t now_ns, size_t limit,
+                                  size_t *moved, cronq_error *err);
+
+/* state.c */
+cronq_status cq_redis_beat(cq_broker *, const cq_beat *, cronq_error *);
+cronq_status cq_redis_beat_clear(cq_broker *, const cq_beat *, cronq_error *);
+
+#endif
