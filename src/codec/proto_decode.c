@@ -353,6 +353,9 @@ static int by_key(const void *a, const void *b)
 /* Of elements with the same key, mark all but the last by a key of this length. */
 #define DROPPED SIZE_MAX
 
+_Static_assert(offsetof(cq_header, key) == 0 && offsetof(cq_queue_weight, name) == 0,
+               "the elements of maps begin with their key");
+
 static cq_str *key_of(void *array, size_t i, size_t size)
 {
     return (cq_str *)(void *)((char *)array + i * size);
