@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* push.c - puts one task into a queue. */
+/* push.c - puts a task into a queue, to be run two seconds later. */
 #include <cronq/cronq.h>
 #include <stdio.h>
 
 int main(int argc, char **argv)
 {
     const char *uri = argc > 1 ? argv[1] : "redis://127.0.0.1:6379";
+    const cronq_task *task = CRONQ_TASK(.type = "email:welcome", .process_in_ms = 2000);
     cronq_client *client = NULL;
     cronq_error err;
+    int failed = cronq_client_new(uri, NULL, &client, &err) ||
+                 cronq_client_push_pack(client, task, NULL, &err, "{s:s}", "name", "Ada");
 
-    if (cronq_client_new(uri, NULL, &client, &err) ||
-        cronq_client_push_pack(client, CRONQ_TASK(.type = "email:welcome"), NULL, &err,
-                               "{s:s}", "user", "ada"))
+    if (failed)
         fprintf(stderr, "push: %s\n", err.text);
     cronq_client_free(client);
-    return client == NULL;
+    return failed;
 }

@@ -125,8 +125,13 @@ void cq_cli_enter(cq_cli *cli, const cq_cli_command *verb);
 
 /* The subcommands, a file each. */
 extern const cq_cli_command cq_cli_completion;
+extern const cq_cli_command cq_cli_config;
 extern const cq_cli_command cq_cli_help_command;
 extern const cq_cli_command cq_cli_man;
+extern const cq_cli_command cq_cli_push;
+extern const cq_cli_command cq_cli_queue;
+extern const cq_cli_command cq_cli_server;
+extern const cq_cli_command cq_cli_stats;
 extern const cq_cli_command cq_cli_version;
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cli/completion.c - cronq completion: a script for the shell, made from the tables. */
+#include "base/quote.h"
 #include "cli/cli.h"
 
 #include <string.h>
@@ -113,10 +114,12 @@ static void script(const cq_cli *cli, cq_buf *out)
 static int run(cq_cli *cli)
 {
     bool zsh = strcmp(cli->args[0], "zsh") == 0;
+    char room[CQ_QUOTED_ROOM];
     cq_buf out;
 
     if (!zsh && strcmp(cli->args[0], "bash") != 0)
-        return cq_cli_misuse(cli, "no completion for \"%.80s\": bash, zsh", cli->args[0]);
+        return cq_cli_misuse(cli, "no completion for %s: bash, zsh",
+                             cq_quoted(cq_str_of(cli->args[0]), room));
     cq_buf_init(&out, 1 << 16);
     if (zsh)
         cq_buf_append_text(&out, "#compdef cronq\n"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cli/help.c - usage and help from the tables, and cronq help. */
+#include "base/quote.h"
 #include "cli/cli.h"
 
 #include <string.h>
@@ -90,13 +91,15 @@ void cq_cli_help(const cq_cli *cli, cq_buf *out)
 static int run(cq_cli *cli)
 {
     cq_cli other = { .root = cli->root, .command = cli->root, .path = "cronq" };
+    char room[CQ_QUOTED_ROOM];
     cq_buf out;
 
     for (int i = 0; i < cli->arg_count; i++) {
         const cq_cli_command *verb = cq_cli_find(other.command, cli->args[i]);
 
         if (!verb)
-            return cq_cli_misuse(&other, "unknown command \"%.80s\"", cli->args[i]);
+            return cq_cli_misuse(&other, "unknown command %s",
+                                 cq_quoted(cq_str_of(cli->args[i]), room));
         cq_cli_enter(&other, verb);
     }
     cq_buf_init(&out, 1 << 16);

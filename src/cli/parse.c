@@ -4,6 +4,7 @@
  * Options may stand anywhere, before and behind what they belong to; "--" ends them. Each
  * value is checked and converted by the type of its row before the command runs. */
 #include "base/duration.h"
+#include "base/quote.h"
 #include "base/rfc3339.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
@@ -58,12 +59,15 @@ static const cq_cli_option *find_option(const cq_cli *cli, cq_str name, char let
 
 static int refuse_number(const cq_cli *cli, const cq_cli_option *option, const char *text)
 {
+    char room[CQ_QUOTED_ROOM];
+
+    text = cq_quoted(cq_str_of(text), room);
     if (option->max)
-        return cq_cli_misuse(cli, "--%s: \"%.80s\" is not a number from %lld to %lld",
+        return cq_cli_misuse(cli, "--%s: %s is not a number from %lld to %lld",
                              option->name, text, (long long)option->min,
                              (long long)option->max);
-    return cq_cli_misuse(cli, "--%s: \"%.80s\" is not a number of at least %lld",
-                         option->name, text, (long long)option->min);
+    return cq_cli_misuse(cli, "--%s: %s is not a number of at least %lld", option->name,
+                         text, (long long)option->min);
 }
 
 static int convert_int(const cq_cli *cli, const cq_cli_option *option,
@@ -82,14 +86,15 @@ static int convert_int(const cq_cli *cli, const cq_cli_option *option,
 static int convert_duration(const cq_cli *cli, const cq_cli_option *option,
                             cq_cli_given *given)
 {
+    char room[CQ_QUOTED_ROOM];
     int64_t ns = 0;
     cronq_error err;
 
     if (cq_duration_parse(cq_str_of(given->text), &ns, &err))
         return cq_cli_misuse(cli, "--%s: %s", option->name, err.text);
     if (ns < 0)
-        return cq_cli_misuse(cli, "--%s: \"%.80s\" is negative", option->name,
-                             given->text);
+        return cq_cli_misuse(cli, "--%s: %s is negative", option->name,
+                             cq_quoted(cq_str_of(given->text), room));
     given->number = ns / 1000000 + (ns % 1000000 != 0);
     return CQ_CLI_OK;
 }
@@ -110,10 +115,11 @@ static int convert_instant(const cq_cli *cli, const cq_cli_option *option,
 static int check_pair(const cq_cli *cli, const cq_cli_option *option, cq_cli_given *given)
 {
     const char *equals = strchr(given->text, '=');
+    char room[CQ_QUOTED_ROOM];
 
     if (!equals || equals == given->text)
-        return cq_cli_misuse(cli, "--%s: \"%.80s\" is not of the form key=value",
-                             option->name, given->text);
+        return cq_cli_misuse(cli, "--%s: %s is not of the form key=value", option->name,
+                             cq_quoted(cq_str_of(given->text), room));
     return CQ_CLI_OK;
 }
 
@@ -153,9 +159,11 @@ static int parse_long(cq_cli *cli, cursor *at, const char *arg)
     const char *equals = strchr(arg, '=');
     cq_str name = { arg + 2, equals ? (size_t)(equals - arg) - 2 : strlen(arg + 2) };
     const cq_cli_option *option = find_option(cli, name, 0);
+    char room[CQ_QUOTED_ROOM];
 
     if (!option)
-        return cq_cli_misuse(cli, "unknown option --%.*s", CQ_FMT(name));
+        return cq_cli_misuse(cli, "unknown option %s",
+                             cq_quoted((cq_str){ arg, name.len + 2 }, room));
     if (option->type == CQ_CLI_FLAG && equals)
         return cq_cli_misuse(cli, "--%s takes no value", option->name);
     if (option->type == CQ_CLI_FLAG)
@@ -170,12 +178,15 @@ static int parse_long(cq_cli *cli, cursor *at, const char *arg)
 /* -x, -xy, -nVALUE, -n VALUE. */
 static int parse_letters(cq_cli *cli, cursor *at, const char *arg)
 {
+    char room[CQ_QUOTED_ROOM];
+
     for (const char *letter = arg + 1; *letter; letter++) {
         const cq_cli_option *option = find_option(cli, CQ_STR(""), *letter);
         int code;
 
         if (!option)
-            return cq_cli_misuse(cli, "unknown option in \"%.80s\"", arg);
+            return cq_cli_misuse(cli, "unknown option in %s",
+                                 cq_quoted(cq_str_of(arg), room));
         if (option->type != CQ_CLI_FLAG && letter[1])
             return take(cli, option, letter + 1);
         if (option->type != CQ_CLI_FLAG && at->next == at->argc)
@@ -192,6 +203,7 @@ static int parse_letters(cq_cli *cli, cursor *at, const char *arg)
 static int parse_word(cq_cli *cli, const char *arg)
 {
     const cq_cli_command *verb;
+    char room[CQ_QUOTED_ROOM];
 
     if (!cli->command->verbs) {
         cli->args[cli->arg_count++] = arg;
@@ -199,7 +211,7 @@ static int parse_word(cq_cli *cli, const char *arg)
     }
     verb = cq_cli_find(cli->command, arg);
     if (!verb)
-        return cq_cli_misuse(cli, "unknown command \"%.80s\"", arg);
+        return cq_cli_misuse(cli, "unknown command %s", cq_quoted(cq_str_of(arg), room));
     cq_cli_enter(cli, verb);
     return CQ_CLI_OK;
 }
@@ -219,28 +231,27 @@ static int parse_one(cq_cli *cli, cursor *at)
 
 static int check_texts(const cq_cli *cli, int argc, char **argv)
 {
-    for (int i = 1; i < argc; i++) {
-        char shown[81];
+    char room[CQ_QUOTED_ROOM];
 
-        if (cq_utf8_valid(argv[i], strlen(argv[i])))
-            continue;
-        cq_utf8_copy(shown, sizeof shown, argv[i], strlen(argv[i]));
-        return cq_cli_misuse(cli, "argument %d is not UTF-8: \"%s\"", i, shown);
-    }
+    for (int i = 1; i < argc; i++)
+        if (!cq_utf8_valid(argv[i], strlen(argv[i])))
+            return cq_cli_misuse(cli, "argument %d is not UTF-8: %s", i,
+                                 cq_quoted(cq_str_of(argv[i]), room));
     return CQ_CLI_OK;
 }
 
 static int check_arg_count(const cq_cli *cli)
 {
     const cq_cli_command *command = cli->command;
+    char room[CQ_QUOTED_ROOM];
 
     if (command->verbs)
         return cq_cli_misuse(cli, "which command?");
     if (cli->arg_count < command->min_args)
         return cq_cli_misuse(cli, "an argument is missing");
     if (command->max_args >= 0 && cli->arg_count > command->max_args)
-        return cq_cli_misuse(cli, "unexpected argument \"%.80s\"",
-                             cli->args[command->max_args]);
+        return cq_cli_misuse(cli, "unexpected argument %s",
+                             cq_quoted(cq_str_of(cli->args[command->max_args]), room));
     return CQ_CLI_OK;
 }
 
