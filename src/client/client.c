@@ -193,7 +193,7 @@ cronq_status cq_client_push_one(cronq_client *client, const cronq_task *task,
         return cq_fail(err, CRONQ_EINVAL, "client is NULL");
     status = prepare(client, task, ask, info, &item, err);
     if (!status) {
-        cq_sender_push(client->sender, &item, 1, client->push_timeout_ms, &why);
+        (void)cq_sender_push(client->sender, &item, 1, client->push_timeout_ms, &why);
         status = item.push.status ? explain(&item, &why, err) : CRONQ_OK;
         if (!status && info)
             *info = cq_prepared_take_info(&item);
@@ -312,14 +312,12 @@ static void answer_item(bulk *all, size_t index, cq_prepared *item)
 /* Once the store did not answer, what follows is not even tried. */
 static void send_batch(bulk *all, size_t count)
 {
-    cronq_client *client = all->client;
-
-    if (!all->store.code)
-        cq_sender_push(client->sender, all->items, count, client->push_timeout_ms,
-                       &all->store);
+    if (!all->failed)
+        all->failed = cq_sender_push(all->client->sender, all->items, count,
+                                     all->client->push_timeout_ms, &all->store);
     for (size_t i = 0; i < count; i++)
         if (!all->items[i].settled)
-            all->items[i].push.status = all->store.code;
+            all->items[i].push.status = all->failed;
 }
 
 /* Returns how many tasks from first on were dealt with. */

@@ -86,10 +86,11 @@ cronq_status cq_sender_new(cq_broker *broker, cq_sender **out, cronq_error *err)
 void cq_sender_free(cq_sender *sender);
 
 /* Send those that are not settled, and return when all are: each has its status. At most
- * CQ_BATCH_LIMIT items, and CQ_BATCH_LIMIT_BYTES when there is more than one. *why is
- * written when some got no answer of their own: it says what was wrong with the store. */
-void cq_sender_push(cq_sender *sender, cq_prepared *items, size_t count,
-                    int64_t timeout_ms, cronq_error *why);
+ * CQ_BATCH_LIMIT items, and CQ_BATCH_LIMIT_BYTES when there is more than one. *why says
+ * what was wrong with the store, if anything was; its code is returned when that is why
+ * an item was not stored. */
+cronq_status cq_sender_push(cq_sender *sender, cq_prepared *items, size_t count,
+                            int64_t timeout_ms, cronq_error *why);
 
 struct cronq_client {
     cq_broker *broker;

@@ -282,18 +282,19 @@ static void follow(cq_sender *sender, request *mine)
         pthread_cond_signal(&sender->head->wake);
 }
 
-static void settle_rest(request *mine, cronq_error *why)
+/* What got no answer of its own gets the one about the store. */
+static cronq_status settle_rest(const request *mine, cronq_error *why)
 {
-    if (!mine->why.code)
-        return;
-    if (why)
-        *why = mine->why;
+    cronq_status status = CRONQ_OK;
+
+    *why = mine->why;
     for (size_t i = 0; i < mine->item_count; i++) {
         if (mine->items[i].settled)
             continue;
         mine->items[i].settled = true;
-        mine->items[i].push.status = mine->why.code;
+        mine->items[i].push.status = status = why->code;
     }
+    return status;
 }
 
 static int64_t deadline_after(int64_t timeout_ms)
@@ -305,8 +306,8 @@ static int64_t deadline_after(int64_t timeout_ms)
     return now_ns + timeout_ms * CQ_NS_PER_MS;
 }
 
-void cq_sender_push(cq_sender *sender, cq_prepared *items, size_t count,
-                    int64_t timeout_ms, cronq_error *why)
+cronq_status cq_sender_push(cq_sender *sender, cq_prepared *items, size_t count,
+                            int64_t timeout_ms, cronq_error *why)
 {
     request mine = { .items = items,
                      .item_count = count,
@@ -325,5 +326,5 @@ void cq_sender_push(cq_sender *sender, cq_prepared *items, size_t count,
     }
     pthread_mutex_unlock(&sender->mutex);
     pthread_cond_destroy(&mine.wake);
-    settle_rest(&mine, why);
+    return settle_rest(&mine, why);
 }
