@@ -258,7 +258,8 @@ typedef struct bulk {
     cronq_task_info **infos; /* may be NULL */
     cq_prepared *items;      /* of the batch under way */
     cronq_error wrong;       /* about the first of them that cannot be pushed */
-    cronq_error store;       /* why the store did not answer, once it did not */
+    cronq_error store;       /* what was wrong with it, last time */
+    cronq_status failed;     /* the store did not answer */
     cronq_status first;      /* the first status that is not OK, reported in err */
     cronq_error *err;
 } bulk;
