@@ -13,6 +13,7 @@
 #define CQ_SCHEDULER_INTERNAL_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/random.h"
 #include "client/client.h"
 #include "cron/cron.h"
