@@ -68,12 +68,12 @@ static const char *ask(char out[4096], const char *format, const char *a, const 
 
 /* ---- the recorded defaults of the reference ---- */
 
-typedef struct row {
+typedef struct recorded_push {
     const char *op; /* how the recording's step is called, or begins to */
     cronq_task task;
     const char *message; /* where we differ on purpose; else as recorded */
     cronq_status status;
-} row;
+} recorded_push;
 
 static const cronq_header header_a = { "a", "opt" };
 
@@ -83,7 +83,7 @@ static const cronq_header header_a = { "a", "opt" };
     }
 #define DEADLINE 2000000000000
 
-static const row rows[] = {
+static const recorded_push rows[] = {
     { "Client.Enqueue defaults", TASK(.type = "t", .payload = CRONQ_LIT("p"), .id = "d1"),
       0, 0 },
     { "Client.Enqueue no TaskID",
@@ -137,7 +137,7 @@ static const row rows[] = {
 
 static size_t rows_seen;
 
-static const row *row_of(const char *op)
+static const recorded_push *row_of(const char *op)
 {
     for (size_t i = 0; i < COUNT(rows); i++)
         if (strncmp(rows[i].op, op, strlen(rows[i].op)) == 0)
@@ -181,7 +181,8 @@ static void check_lock(const json_t *keys, const char *unique_key, const char *i
     assert_in_range(recorded == 3659 ? 3660 - ttl : recorded - ttl, 0, 1);
 }
 
-static void check_stored(const row *row, const json_t *line, const cronq_task_info *info)
+static void check_stored(const recorded_push *row, const json_t *line,
+                         const cronq_task_info *info)
 {
     const json_t *result = json_object_get(line, "result");
     const json_t *keys = json_object_get(line, "keys"), *fields;
@@ -211,7 +212,7 @@ static void check_default(json_t *line, size_t number)
     cronq_task_info *info = NULL;
     cronq_error err = { .text = "" };
     cronq_status status;
-    const row *row;
+    const recorded_push *row;
 
     (void)number;
     if (strcmp(json_string_value(json_object_get(line, "scenario")), "client_defaults"))
