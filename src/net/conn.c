@@ -19,14 +19,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define OUT_BYTES_LIMIT ((size_t)640 << 20)
-#define IN_BYTES_LIMIT  ((size_t)640 << 20) /* drained while sending, not yet parsed */
-#define READ_BYTES      ((size_t)64 << 10)
-#define FEED_BYTES      ((size_t)16 << 10)
-#define KEPT_BYTES      ((size_t)1 << 20) /* an emptied buffer above this is freed */
-#define NUMBER_BYTES    24
-#define GREETING_BYTES  512
-#define ADDRESS_BYTES   300
+#define OUT_BYTES_LIMIT  ((size_t)640 << 20)
+#define IN_BYTES_LIMIT   ((size_t)640 << 20) /* drained while sending, not yet parsed */
+#define READ_BYTES       ((size_t)64 << 10)
+#define FEED_BYTES       ((size_t)16 << 10)
+#define KEPT_BYTES       ((size_t)1 << 20) /* an emptied buffer above this is freed */
+#define NUMBER_BYTES     24
+#define GREETING_BYTES   512
+#define LAST_WORDS_BYTES ((size_t)64 << 10)
+#define ADDRESS_BYTES    300
 
 struct cq_conn {
     cq_stream stream;
@@ -238,24 +239,6 @@ static cronq_status send_all(cq_conn *conn, cronq_error *err)
     return status;
 }
 
-cronq_status cq_conn_flush(cq_conn *conn, cronq_error *err)
-{
-    cronq_error why = { .code = CRONQ_OK };
-
-    assert(conn->args_missing == 0);
-    if (cq_conn_broken(conn))
-        return fail_broken(conn, err);
-    if (conn->out.status)
-        return drop_unsent(conn, err);
-    if (conn->out.len == 0)
-        return CRONQ_OK;
-    if (send_all(conn, &why))
-        return break_off(conn, &why, err);
-    conn->unsent_count = 0;
-    drop_content(&conn->out);
-    return CRONQ_OK;
-}
-
 /* Give the reader the next portion; false when there is none. */
 static bool feed(cq_conn *conn, cronq_status *status, cronq_error *err)
 {
@@ -272,6 +255,44 @@ static bool feed(cq_conn *conn, cronq_status *status, cronq_error *err)
         drop_content(&conn->in);
     }
     return true;
+}
+
+/* Writing failed: a server that turned us away said why before it closed. */
+static void hear_last_words(cq_conn *conn, cronq_error *why)
+{
+    cronq_status status = CRONQ_OK;
+    cq_reply *reply = NULL;
+    cq_arena arena;
+    size_t count;
+
+    cq_arena_init(&arena, LAST_WORDS_BYTES);
+    if (!receive(conn, &count, NULL) && feed(conn, &status, NULL) && !status &&
+        !cq_reader_next(&conn->reader, &arena, &reply, NULL) && reply &&
+        reply->type == CQ_REPLY_ERROR) {
+        status = cq_conn_reply_failure(reply, NULL);
+        cq_fail(why, status, "%.*s", CQ_FMT(reply->text));
+    }
+    cq_arena_release(&arena);
+}
+
+cronq_status cq_conn_flush(cq_conn *conn, cronq_error *err)
+{
+    cronq_error why = { .code = CRONQ_OK };
+
+    assert(conn->args_missing == 0);
+    if (cq_conn_broken(conn))
+        return fail_broken(conn, err);
+    if (conn->out.status)
+        return drop_unsent(conn, err);
+    if (conn->out.len == 0)
+        return CRONQ_OK;
+    if (send_all(conn, &why)) {
+        hear_last_words(conn, &why);
+        return break_off(conn, &why, err);
+    }
+    conn->unsent_count = 0;
+    drop_content(&conn->out);
+    return CRONQ_OK;
 }
 
 /* The next reply; NULL when none began within begin_ms. Once it began, only silence for
@@ -356,8 +377,16 @@ cronq_status cq_conn_call(cq_conn *conn, cq_arena *arena, cq_reply **out,
 
 /* ---- opening ---- */
 
-/* The password passes through the out buffer, which must not grow meanwhile: growing
- * leaves a copy behind. */
+static int64_t shorter(int64_t a_ms, int64_t b_ms)
+{
+    if (a_ms < 0 || b_ms < 0)
+        return a_ms < 0 ? b_ms : a_ms;
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
+/* The greeting belongs to dialling: it does not wait longer than that. The password
+ * passes through the out buffer, which must not grow meanwhile: growing leaves a copy
+ * behind. */
 static cronq_status greet(cq_conn *conn, const cq_endpoint *endpoint, cronq_error *err)
 {
     cronq_status status;
@@ -366,7 +395,12 @@ static cronq_status greet(cq_conn *conn, const cq_endpoint *endpoint, cronq_erro
 
     if (!cq_buf_reserve(&conn->out, size))
         return cq_fail_nomem(err);
+    conn->read_timeout_ms = shorter(endpoint->read_timeout_ms, endpoint->dial_timeout_ms);
+    conn->write_timeout_ms =
+        shorter(endpoint->write_timeout_ms, endpoint->dial_timeout_ms);
     status = cq_handshake(conn, endpoint, &conn->server_version, err);
+    conn->read_timeout_ms = endpoint->read_timeout_ms;
+    conn->write_timeout_ms = endpoint->write_timeout_ms;
     explicit_bzero(conn->out.data, conn->out.cap);
     return status;
 }
@@ -380,8 +414,6 @@ cronq_status cq_conn_open(const cq_endpoint *endpoint, cq_conn **out, cronq_erro
     if (!conn)
         return cq_fail_nomem(err);
     conn->stream.fd = -1;
-    conn->read_timeout_ms = endpoint->read_timeout_ms;
-    conn->write_timeout_ms = endpoint->write_timeout_ms;
     cq_endpoint_print(endpoint, conn->address, sizeof conn->address);
     cq_buf_init(&conn->out, OUT_BYTES_LIMIT);
     cq_buf_init(&conn->in, IN_BYTES_LIMIT);
@@ -416,19 +448,13 @@ static const struct {
     const char *word;
     cronq_status status;
 } failures[] = {
-    { "NOAUTH", CRONQ_EAUTH },
-    { "WRONGPASS", CRONQ_EAUTH },
-    { "NOPERM", CRONQ_EAUTH },
-    { "OOM", CRONQ_EFULL },
-    { "LOADING", CRONQ_EIO },
-    { "BUSY", CRONQ_EIO },
-    { "READONLY", CRONQ_EIO },
-    { "MASTERDOWN", CRONQ_EIO },
-    { "CLUSTERDOWN", CRONQ_EIO },
-    { "TRYAGAIN", CRONQ_EIO },
-    { "NOREPLICAS", CRONQ_EIO },
-    { "MISCONF", CRONQ_EIO },
-    { "ERR max number of clients", CRONQ_EIO },
+    { "NOAUTH", CRONQ_EAUTH },   { "WRONGPASS", CRONQ_EAUTH },
+    { "NOPERM", CRONQ_EAUTH },   { "DENIED", CRONQ_EAUTH },
+    { "OOM", CRONQ_EFULL },      { "LOADING", CRONQ_EIO },
+    { "BUSY", CRONQ_EIO },       { "READONLY", CRONQ_EIO },
+    { "MASTERDOWN", CRONQ_EIO }, { "CLUSTERDOWN", CRONQ_EIO },
+    { "TRYAGAIN", CRONQ_EIO },   { "NOREPLICAS", CRONQ_EIO },
+    { "MISCONF", CRONQ_EIO },    { "ERR max number of clients", CRONQ_EIO },
 };
 
 cronq_status cq_conn_reply_failure(const cq_reply *reply, cronq_error *err)

@@ -57,9 +57,10 @@ cronq_status cq_conn_read_within(cq_conn *conn, int64_t timeout_ms, cq_arena *ar
 cronq_status cq_conn_call(cq_conn *conn, cq_arena *arena, cq_reply **out,
                           cronq_error *err, int argc, ...);
 
-/* The status that an error reply means: NOAUTH, WRONGPASS, NOPERM: EAUTH; OOM: EFULL;
- * LOADING, BUSY, READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, NOREPLICAS, MISCONF, max
- * number of clients: EIO (come back later); anything else EPROTO. err gets its text. */
+/* The status that an error reply means: NOAUTH, WRONGPASS, NOPERM, DENIED: EAUTH; OOM:
+ * EFULL; LOADING, BUSY, READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, NOREPLICAS, MISCONF,
+ * max number of clients: EIO (come back later); anything else EPROTO. err gets its text.
+ */
 cronq_status cq_conn_reply_failure(const cq_reply *reply, cronq_error *err);
 
 #endif

@@ -101,6 +101,13 @@ static cronq_status check_version(cq_str text, uint32_t *version, cronq_error *e
     return CRONQ_OK;
 }
 
+/* NOPERM and an unknown command are answers; these are not. */
+static bool turned_away(const cq_reply *reply)
+{
+    return reply->type == CQ_REPLY_ERROR && !cq_reply_is_error(reply, "NOPERM") &&
+           cq_conn_reply_failure(reply, NULL) != CRONQ_EPROTO;
+}
+
 static cronq_status find_version(cq_conn *conn, cq_arena *arena, uint32_t *version,
                                  cronq_error *err)
 {
@@ -109,10 +116,11 @@ static cronq_status find_version(cq_conn *conn, cq_arena *arena, uint32_t *versi
 
     if (status)
         return status;
-    if (cq_reply_is_error(reply, "NOAUTH"))
-        return cq_fail(err, CRONQ_EAUTH, "%.*s", CQ_FMT(reply->text));
     if (reply->type == CQ_REPLY_ARRAY)
         return check_version(hello_version(reply), version, err);
+    if (turned_away(reply))
+        return cq_fail(err, cq_conn_reply_failure(reply, NULL), "%.*s",
+                       CQ_FMT(reply->text));
     status = cq_conn_call(conn, arena, &reply, err, 2, "INFO", "server");
     if (status)
         return status;

@@ -8,11 +8,26 @@
 
 #include "base/error.h"
 
-#include <hiredis/read.h>
+#include <hiredis/hiredis.h>
 
 #define FIRST_ELEMENTS   1024
 #define KEPT_BYTES       ((size_t)256 << 10) /* an emptied buffer above this is freed */
 #define LENGTH_LINE_SIZE 32
+
+#if HIREDIS_MAJOR >= 1
+typedef size_t element_count;
+#else
+typedef int element_count;
+#endif
+
+static const redisReadTask *current_task(const redisReader *redis)
+{
+#if HIREDIS_MAJOR >= 1
+    return redis->task[redis->ridx];
+#else
+    return &redis->rstack[redis->ridx];
+#endif
+}
 
 /* Room for what was announced, but not for more than arrived by a factor of 2: the array
  * grows when its next element does not fit, at 1024, 2048, … */
@@ -65,6 +80,12 @@ static void *make(const redisReadTask *task, cq_reply value)
     return reply;
 }
 
+static void *refuse(const redisReadTask *task)
+{
+    reader_of(task)->failure = CRONQ_EPROTO;
+    return NULL;
+}
+
 static void *make_string(const redisReadTask *task, char *data, size_t len)
 {
     cq_reader *reader = reader_of(task);
@@ -72,12 +93,12 @@ static void *make_string(const redisReadTask *task, char *data, size_t len)
 
     if (task->type == REDIS_REPLY_STATUS)
         value.type = CQ_REPLY_STATUS;
-    if (task->type == REDIS_REPLY_ERROR)
+    else if (task->type == REDIS_REPLY_ERROR)
         value.type = CQ_REPLY_ERROR;
-    if (len > CQ_REPLY_BYTES_LIMIT) {
-        reader->failure = CRONQ_EPROTO;
-        return NULL;
-    }
+    else if (task->type != REDIS_REPLY_STRING)
+        return refuse(task);
+    if (len > CQ_REPLY_BYTES_LIMIT)
+        return refuse(task);
     value.text = (cq_str){ cq_arena_dup(reader->arena, data, len), len };
     if (!value.text.data) {
         reader->failure = CRONQ_ENOMEM;
@@ -86,12 +107,15 @@ static void *make_string(const redisReadTask *task, char *data, size_t len)
     return make(task, value);
 }
 
-static void *make_array(const redisReadTask *task, int count)
+static void *make_array(const redisReadTask *task, element_count count)
 {
-    if (count > CQ_REPLY_ELEMENTS_LIMIT) {
-        reader_of(task)->failure = CRONQ_EPROTO;
-        return NULL;
-    }
+    int depth = 0;
+
+    for (const redisReadTask *up = task->parent; up; up = up->parent)
+        depth++;
+    if (task->type != REDIS_REPLY_ARRAY || depth > CQ_REPLY_DEPTH_LIMIT ||
+        count > CQ_REPLY_ELEMENTS_LIMIT)
+        return refuse(task);
     return make(task, (cq_reply){ .type = CQ_REPLY_ARRAY, .count = (size_t)count });
 }
 
@@ -105,11 +129,30 @@ static void *make_nil(const redisReadTask *task)
     return make(task, (cq_reply){ .type = CQ_REPLY_NIL });
 }
 
+#if HIREDIS_MAJOR >= 1 /* which knows RESP3; nobody switched to it */
+static void *refuse_double(const redisReadTask *task, double value, char *text,
+                           size_t len)
+{
+    (void)value, (void)text, (void)len;
+    return refuse(task);
+}
+
+static void *refuse_bool(const redisReadTask *task, int value)
+{
+    (void)value;
+    return refuse(task);
+}
+#endif
+
 static redisReplyObjectFunctions object_functions = {
     .createString = make_string,
     .createArray = make_array,
     .createInteger = make_integer,
     .createNil = make_nil,
+#if HIREDIS_MAJOR >= 1
+    .createDouble = refuse_double,
+    .createBool = refuse_bool,
+#endif
 };
 
 cronq_status cq_reader_init(cq_reader *reader, cronq_error *err)
@@ -133,8 +176,8 @@ void cq_reader_release(cq_reader *reader)
 static cronq_status fail_too_large(cronq_error *err)
 {
     return cq_fail(err, CRONQ_EPROTO,
-                   "the server's reply is above the limits: %d elements an array, %zu "
-                   "bytes a string, %zu bytes a line",
+                   "the server's reply is not RESP2 or above the limits: %d elements an "
+                   "array, %zu bytes a string, %zu bytes a line",
                    CQ_REPLY_ELEMENTS_LIMIT, CQ_REPLY_BYTES_LIMIT, CQ_REPLY_LINE_LIMIT);
 }
 
@@ -180,7 +223,7 @@ static cronq_status check_awaited(const cq_reader *reader, cronq_error *err)
 
     if (redis->ridx < 0 || len == 0)
         return CRONQ_OK;
-    if (redis->rstack[redis->ridx].type == REDIS_REPLY_STRING) {
+    if (current_task(redis)->type == REDIS_REPLY_STRING) {
         if (string_too_large(redis->buf + redis->pos, len))
             return fail_too_large(err);
         return CRONQ_OK;
@@ -213,5 +256,5 @@ bool cq_reader_amid(const cq_reader *reader)
     const redisReader *redis = reader->redis;
 
     return redis->len > redis->pos || redis->ridx > 0 ||
-           (redis->ridx == 0 && redis->rstack[0].type >= 0);
+           (redis->ridx == 0 && current_task(redis)->type >= 0);
 }

@@ -8,7 +8,7 @@
 
 #define CQ_REPLY_ELEMENTS_LIMIT (1024 * 1024)       /* of one array */
 #define CQ_REPLY_BYTES_LIMIT    ((size_t)512 << 20) /* of one string */
-#define CQ_REPLY_DEPTH_LIMIT    7                   /* hiredis 0.14 holds no more */
+#define CQ_REPLY_DEPTH_LIMIT    7                   /* arrays around an array */
 
 typedef enum cq_reply_type {
     CQ_REPLY_NIL,

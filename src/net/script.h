@@ -40,7 +40,7 @@ cronq_status cq_script_run_all(cq_conn *conn, cq_script_run *runs, size_t count,
                                cq_arena *arena, cronq_error *err);
 
 /* Make the server know the script: SCRIPT LOAD, its reply read; no other may be due. For
- * pipelines, where a NOSCRIPT can not be repeated in place: load and send again what was
+ * pipelines, where a NOSCRIPT cannot be repeated in place: load and send again what was
  * refused. */
 cronq_status cq_script_load(cq_conn *conn, const cq_script *script, cq_arena *arena,
                             cronq_error *err);

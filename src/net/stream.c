@@ -118,10 +118,9 @@ static cronq_status look_up(const cq_endpoint *endpoint, struct addrinfo **out,
     snprintf(port, sizeof port, "%u", endpoint->port);
     code = getaddrinfo(endpoint->host, port, &hints, out);
     if (code == EAI_SYSTEM)
-        return cq_fail_errno(err, CRONQ_EIO, errno, "can not look up the host");
+        return cq_fail_errno(err, CRONQ_EIO, errno, "cannot look up the host");
     if (code)
-        return cq_fail(err, CRONQ_EIO, "can not look up the host: %s",
-                       gai_strerror(code));
+        return cq_fail(err, CRONQ_EIO, "cannot look up the host: %s", gai_strerror(code));
     return CRONQ_OK;
 }
 
@@ -149,7 +148,7 @@ static cronq_status open_tcp(cq_stream *stream, const cq_endpoint *endpoint,
     }
     freeaddrinfo(addresses);
     if (error)
-        return cq_fail_errno(err, CRONQ_EIO, error, "can not connect");
+        return cq_fail_errno(err, CRONQ_EIO, error, "cannot connect");
     tune_tcp(stream->fd);
     return CRONQ_OK;
 }
@@ -165,7 +164,7 @@ static cronq_status open_socket(cq_stream *stream, const cq_endpoint *endpoint,
     if (len >= sizeof address.sun_path)
         return cq_fail(err, CRONQ_EIO, "the path of the socket is too long");
     memcpy(address.sun_path, endpoint->socket_path, len);
-    /* EAGAIN: its backlog is full, and a Unix socket can not be waited for. */
+    /* EAGAIN: its backlog is full, and a Unix socket cannot be waited for. */
     while ((error = connect_to(AF_UNIX, (struct sockaddr *)&address, sizeof address,
                                deadline_ms, &stream->fd)) == EAGAIN) {
         if (remaining(deadline_ms) == 0)
@@ -173,7 +172,7 @@ static cronq_status open_socket(cq_stream *stream, const cq_endpoint *endpoint,
         cq_sleep_ms(1);
     }
     if (error)
-        return cq_fail_errno(err, CRONQ_EIO, error, "can not connect");
+        return cq_fail_errno(err, CRONQ_EIO, error, "cannot connect");
     return CRONQ_OK;
 }
 

@@ -2,7 +2,7 @@
 /* uri.c - where a Redis is and how to enter: URIs and store options.
  *
  * A password must not get into an error text, not even when the URI is so wrong that the
- * password stands where something else is expected. So only what can not be a part of
+ * password stands where something else is expected. So only what cannot be a part of
  * the password is quoted: nothing of what stands before the last '@', and a port only
  * when it is a number. */
 #include "net/uri.h"
@@ -237,17 +237,22 @@ static cronq_status set_db(cq_endpoint *endpoint, cq_str text, cronq_error *err)
 
 static cronq_status set_host(cq_endpoint *endpoint, cq_str text, cronq_error *err)
 {
+    cronq_status status;
+
     if (text.len == 0)
         return cq_fail(err, CRONQ_EINVAL, "URI: the host is empty");
     if (text.len > HOST_BYTES_LIMIT)
         return cq_fail(err, CRONQ_EINVAL, "URI: the host has %zu bytes, at most %d",
                        text.len, HOST_BYTES_LIMIT);
-    for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.data[i] <= ' ' || text.data[i] == 0x7f)
+    status = decode(text, "host", &endpoint->host, err);
+    if (status)
+        return status;
+    for (const char *p = endpoint->host; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f)
             return cq_fail(err, CRONQ_EINVAL,
-                           "URI: the host \"%.*s\" has a space or control byte",
-                           QUOTE(text));
-    return decode(text, "host", &endpoint->host, err);
+                           "URI: byte %zu of the host is a space or a control byte",
+                           (size_t)(p - endpoint->host) + 1);
+    return CRONQ_OK;
 }
 
 /* "[::1]" and what follows it. */

@@ -3,7 +3,7 @@
  *
  * It listens on a Unix socket in a directory of its own below /tmp (and on a port of
  * 127.0.0.1, with start_tcp), writes nothing to disk unless told to, and dies with the
- * thread that started it. A function that can not do its work fails the test. */
+ * thread that started it. A function that cannot do its work fails the test. */
 #ifndef CQ_TEST_REDIS_SERVER_H
 #define CQ_TEST_REDIS_SERVER_H
 
