@@ -104,10 +104,13 @@ cronq_status cq_redis_call(cq_redis *redis, cq_call *call, cq_arena *arena,
 cronq_status cq_redis_command(cq_redis *redis, const cq_str *words, size_t count,
                               cq_arena *arena, cq_reply **out, cronq_error *err)
 {
-    cq_reply *reply = NULL;
     cronq_status status;
+    cq_reply *reply;
     cq_conn *conn;
 
+    for (size_t i = 0; i < count; i++)
+        if (!words[i].data)
+            return cq_fail_nomem(err);
     status = cq_pool_take(redis->pool, &conn, err);
     if (status)
         return status;
@@ -124,10 +127,62 @@ cronq_status cq_redis_command(cq_redis *redis, const cq_str *words, size_t count
     return CRONQ_OK;
 }
 
+static void encode_words(cq_conn *conn, const cq_script *script, const cq_call *call)
+{
+    const cq_str *words = call->arg;
+
+    cq_script_call(conn, script, 1, call->count);
+    cq_conn_arg_str(conn, call->prefix);
+    for (size_t i = 0; i < call->count; i++)
+        cq_conn_arg_str(conn, words[i]);
+}
+
+cronq_status cq_redis_script_on(cq_redis *redis, cq_lua lua, cq_str queue,
+                                const cq_str *words, size_t count, cq_arena *arena,
+                                cq_reply **out, cronq_error *err)
+{
+    cq_call call = { .lua = lua, .encode = encode_words, .arg = words, .count = count };
+    cronq_status status;
+
+    call.prefix = cq_redis_prefix(arena, queue);
+    if (!call.prefix.data)
+        return cq_fail_nomem(err);
+    for (size_t i = 0; i < count; i++)
+        if (!words[i].data)
+            return cq_fail_nomem(err);
+    status = cq_redis_call(redis, &call, arena, err);
+    if (!status)
+        *out = call.reply;
+    return status;
+}
+
+cronq_status cq_redis_rows_on(cq_redis *redis, cq_lua lua, cq_str queue,
+                              const cq_str *words, size_t count, size_t columns,
+                              cq_arena *arena, cq_reply **out, cronq_error *err)
+{
+    cronq_status status =
+        cq_redis_script_on(redis, lua, queue, words, count, arena, out, err);
+
+    if (status)
+        return status;
+    if ((*out)->type != CQ_REPLY_ARRAY || (*out)->count % columns)
+        return cq_fail(err, CRONQ_EPROTO, "a script was not answered with rows of %zu",
+                       columns);
+    return CRONQ_OK;
+}
+
+cq_str cq_redis_int(cq_arena *arena, int64_t value)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%lld", (long long)value);
+
+    return (cq_str){ cq_arena_dup(arena, text, (size_t)len), (size_t)len };
+}
+
 cq_str cq_redis_key(cq_arena *arena, cq_str prefix, const char *name, cq_str rest)
 {
     size_t name_len = strlen(name), len = prefix.len + name_len + rest.len;
-    char *text = cq_arena_alloc(arena, len + 1);
+    char *text = prefix.data ? cq_arena_alloc(arena, len + 1) : NULL;
 
     if (!text)
         return (cq_str){ NULL, 0 };
@@ -143,7 +198,7 @@ cq_str cq_redis_prefix(cq_arena *arena, cq_str queue)
 {
     cq_str open = cq_redis_key(arena, CQ_STR("asynq:"), "{", queue);
 
-    return open.data ? cq_redis_key(arena, open, "}:", CQ_STR("")) : open;
+    return cq_redis_key(arena, open, "}:", CQ_STR(""));
 }
 
 void cq_redis_date(char out[16], int64_t now_s)

@@ -58,3 +58,54 @@ cronq_status cq_redis_forward_due(cq_broker *broker, cq_str queue, int64_t now_n
     cq_arena_release(&arena);
     return status;
 }
+
+#define GROUPS_PAGE  1000
+#define GROUPS_PAGES 100
+
+cronq_status cq_redis_repair_groups(cq_broker *broker, cq_str queue, int64_t now_ns,
+                                    cronq_error *err)
+{
+    cq_redis *redis = cq_redis_of(broker);
+    cronq_status status = CRONQ_OK;
+    int64_t first = 0, seen = GROUPS_PAGE;
+    cq_arena arena;
+    cq_reply *row;
+
+    cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
+    for (int page = 0; page < GROUPS_PAGES && seen == GROUPS_PAGE; page++) {
+        cq_arena_reset(&arena);
+        status = cq_redis_rows_on(redis, CQ_LUA_groups, queue,
+                                  (cq_str[]){ cq_redis_int(&arena, cq_ns_to_s(now_ns)),
+                                              cq_redis_int(&arena, first),
+                                              cq_redis_int(&arena, GROUPS_PAGE) },
+                                  3, 3, &arena, &row, err);
+        if (status || row->count != 3)
+            break;
+        seen = cq_reply_int(&row->elements[0], 0);
+        first += seen - cq_reply_int(&row->elements[1], 0);
+        if (cq_reply_int(&row->elements[2], 0) > 0)
+            CQ_WARN(&redis->logger, "put %lld lost groups of queue \"%.*s\" back",
+                    (long long)cq_reply_int(&row->elements[2], 0), CQ_FMT(queue));
+    }
+    cq_arena_release(&arena);
+    return status;
+}
+
+cronq_status cq_redis_purge(cq_broker *broker, cq_str queue, int64_t now_ns, size_t limit,
+                            size_t *deleted, cronq_error *err)
+{
+    int64_t most = (int64_t)(limit < CQ_REDIS_CHUNK ? limit : CQ_REDIS_CHUNK);
+    cronq_status status;
+    cq_reply *reply;
+    cq_arena arena;
+
+    cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
+    status = cq_redis_script_on(cq_redis_of(broker), CQ_LUA_purge, queue,
+                                (cq_str[]){ cq_redis_int(&arena, cq_ns_to_s(now_ns)),
+                                            cq_redis_int(&arena, most) },
+                                2, &arena, &reply, err);
+    if (!status)
+        *deleted = (size_t)cq_reply_int(reply, 0);
+    cq_arena_release(&arena);
+    return status;
+}

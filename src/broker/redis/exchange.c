@@ -400,7 +400,8 @@ static cronq_status read_deliveries(const cq_redis_sent *sent, const cq_reply *r
 
             out[n++] = (cq_delivery){ sent->queue[key - 1],
                                       reply->elements[i].text,
-                                      { text.data, text.len }, score };
+                                      { text.data, text.len },
+                                      score };
         }
     }
     exchange->deliveries = out;

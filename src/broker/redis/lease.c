@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 
+#include <stdlib.h>
+
 /* Leases of one queue that go with one call. */
 typedef struct lease_batch {
     cq_lease *leases;
@@ -139,4 +141,62 @@ cronq_status cq_redis_extend(cq_broker *broker, cq_lease *leases, size_t count,
     int64_t end_ns = now_ns + cq_redis_of(broker)->lease_ms * CQ_NS_PER_MS;
 
     return run_leases(broker, leases, count, CQ_LUA_extend, cq_ns_to_s(end_ns), err);
+}
+
+cronq_status cq_redis_mark_started(cq_broker *broker, cq_lease *leases, size_t count,
+                                   cronq_error *err)
+{
+    return run_leases(broker, leases, count, CQ_LUA_started, 0, err);
+}
+
+cronq_status cq_redis_write_result(cq_broker *broker, cq_str queue, cq_str id,
+                                   uint32_t fence, cronq_bytes result, cronq_error *err)
+{
+    cronq_status status;
+    cq_reply *reply;
+    cq_arena arena;
+
+    cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
+    status =
+        cq_redis_script_on(cq_redis_of(broker), CQ_LUA_result, queue,
+                           (cq_str[]){ id,
+                                       cq_redis_int(&arena, fence),
+                                       { result.data ? result.data : "", result.len } },
+                           3, &arena, &reply, err);
+    if (!status && cq_reply_int(reply, 0) != 1)
+        status = cq_fail(err, CRONQ_ESTATE, "the task's lease is not ours any more");
+    cq_arena_release(&arena);
+    return status;
+}
+
+cronq_status cq_redis_find_leased(cq_intake *base, uint32_t fence, cq_arena *arena,
+                                  cq_delivery **out, size_t *count, cronq_error *err)
+{
+    cq_redis_intake *intake = cq_redis_intake_of(base);
+    cq_delivery *found = cq_arena_calloc(arena, CQ_BATCH_LIMIT, sizeof *found);
+    const cq_str words[] = { cq_redis_int(arena, fence),
+                             cq_redis_int(arena, CQ_BATCH_LIMIT) };
+    cronq_status status;
+    cq_reply *rows;
+    size_t n = 0;
+
+    if (!found)
+        return cq_fail_nomem(err);
+    for (uint32_t q = 0; q < intake->queue_count; q++) {
+        status = cq_redis_rows_on(intake->redis, CQ_LUA_leased, intake->queues[q].name,
+                                  words, 2, 3, arena, &rows, err);
+        if (status)
+            return status;
+        for (size_t i = 0; i < rows->count && n < CQ_BATCH_LIMIT; i += 3) {
+            const cq_reply *row = &rows->elements[i];
+
+            found[n++] = (cq_delivery){ q,
+                                        row[0].text,
+                                        { row[2].text.data, row[2].text.len },
+                                        strtod(row[1].text.data, NULL) };
+        }
+    }
+    *out = found;
+    *count = n;
+    return CRONQ_OK;
 }

@@ -15,10 +15,12 @@
 #define CQ_LUA_TEXT(name, kind) extern const char cq_lua_##name[];
 CQ_LUA_MAP(CQ_LUA_TEXT)
 #undef CQ_LUA_TEXT
+extern const char cq_lua_common[];
 
 typedef enum script_kind {
-    ADDS,   /* may be refused at maxmemory */
-    DRAINS, /* must not be */
+    ADDS,    /* may be refused at maxmemory */
+    DRAINS,  /* must not be */
+    SETTLES, /* must not be, and needs what is in common.lua */
 } script_kind;
 
 static const struct {
@@ -37,24 +39,29 @@ static const char *const preludes[2] = { "#!lua flags=allow-oom\n",
 
 static cronq_status make_scripts(cq_redis *redis, cronq_error *err)
 {
-    size_t size = 1;
-    char *at;
+    cq_buf buf;
+    size_t at = 0;
 
-    for (int i = 0; i < CQ_LUA_COUNT; i++)
-        size += 2 * (strlen(sources[i].text) + 40);
-    at = redis->bodies = malloc(size);
-    if (!at)
+    cq_buf_init(&buf, (size_t)1 << 20);
+    for (int i = 0; i < 2 * CQ_LUA_COUNT; i++) {
+        script_kind kind = sources[i / 2].kind;
+
+        cq_buf_append_text(&buf, kind == ADDS ? "" : preludes[i % 2]);
+        cq_buf_append_text(&buf, kind == SETTLES ? cq_lua_common : "");
+        cq_buf_append_text(&buf, sources[i / 2].text);
+        cq_buf_append_char(&buf, '\0');
+    }
+    if (buf.status) {
+        cq_buf_release(&buf);
         return cq_fail_nomem(err);
-    for (int old = 0; old < 2; old++) {
-        for (int i = 0; i < CQ_LUA_COUNT; i++) {
-            const char *prelude = sources[i].kind == DRAINS ? preludes[old] : "";
-            size_t head = strlen(prelude), tail = strlen(sources[i].text);
+    }
+    redis->bodies = buf.data;
+    for (int i = 0; i < 2 * CQ_LUA_COUNT; i++) {
+        size_t len = strlen(buf.data + at);
 
-            memcpy(at, prelude, head);
-            memcpy(at + head, sources[i].text, tail);
-            cq_script_init(&redis->scripts[old][i], sources[i].name, at, head + tail);
-            at += head + tail;
-        }
+        cq_script_init(&redis->scripts[i % 2][i / 2], sources[i / 2].name, buf.data + at,
+                       len);
+        at += len + 1;
     }
     return CRONQ_OK;
 }
@@ -152,13 +159,24 @@ static const cq_broker_ops ops = {
     .wait = cq_redis_wait,
     .wake = cq_redis_wake,
     .listen = cq_redis_listen,
+    .find_leased = cq_redis_find_leased,
     .forward = cq_redis_forward_due,
     .extend = cq_redis_extend,
+    .mark_started = cq_redis_mark_started,
+    .write_result = cq_redis_write_result,
+    .list_expired = cq_redis_list_expired,
+    .recover = cq_redis_recover,
+    .list_unleased = cq_redis_list_unleased,
+    .adopt = cq_redis_adopt,
+    .repair_groups = cq_redis_repair_groups,
+    .purge = cq_redis_purge,
     .beat = cq_redis_beat,
     .beat_clear = cq_redis_beat_clear,
+    .write_entries = cq_redis_write_entries,
+    .clear_entries = cq_redis_clear_entries,
+    .record_event = cq_redis_record_event,
+    .every_phase = cq_redis_every_phase,
 };
-
-static const cq_inspect_ops inspect_ops = { 0 };
 
 static int64_t or_default(int64_t value, int64_t otherwise)
 {
@@ -187,7 +205,7 @@ cronq_status cq_redis_open(const cq_broker_options *options, cq_broker **out,
 
     if (!redis)
         return cq_fail_nomem(err);
-    redis->broker = (cq_broker){ .ops = &ops, .inspect = &inspect_ops };
+    redis->broker = (cq_broker){ .ops = &ops, .inspect = &cq_redis_inspect_ops };
     redis->logger = options->logger;
     redis->lease_ms = or_default(options->lease_ms, 30000);
     redis->check_ms = or_default(options->task_check_interval_ms, 1000);

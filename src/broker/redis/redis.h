@@ -22,10 +22,20 @@
 /* name, what it is: lua/NAME.lua */
 /* clang-format off */
 #define CQ_LUA_MAP(X)     \
-    X(push, ADDS)         \
-    X(exchange, DRAINS)   \
+    X(adopt, DRAINS)      \
+    X(counts, DRAINS)     \
+    X(exchange, SETTLES)  \
+    X(expired, DRAINS)    \
     X(extend, DRAINS)     \
-    X(forward, DRAINS)
+    X(forward, DRAINS)    \
+    X(groups, DRAINS)     \
+    X(leased, DRAINS)     \
+    X(purge, DRAINS)      \
+    X(push, ADDS)         \
+    X(recover, SETTLES)   \
+    X(result, DRAINS)     \
+    X(started, DRAINS)    \
+    X(unleased, DRAINS)
 /* clang-format on */
 
 typedef enum cq_lua {
@@ -97,14 +107,25 @@ cronq_status cq_redis_heal_calls(const cq_redis *redis, cq_conn *conn, cq_call *
 cronq_status cq_redis_call(cq_redis *redis, cq_call *call, cq_arena *arena,
                            cronq_error *err);
 
+/* The script with the queue's prefix as its key and words as arguments. */
+cronq_status cq_redis_script_on(cq_redis *redis, cq_lua lua, cq_str queue,
+                                const cq_str *words, size_t count, cq_arena *arena,
+                                cq_reply **out, cronq_error *err);
+/* The same, when the answer is an array whose length is a multiple of this. */
+cronq_status cq_redis_rows_on(cq_redis *redis, cq_lua lua, cq_str queue,
+                              const cq_str *words, size_t count, size_t columns,
+                              cq_arena *arena, cq_reply **out, cronq_error *err);
+
 /* One plain command of the pool from its words, an error reply being a failure. */
 cronq_status cq_redis_command(cq_redis *redis, const cq_str *words, size_t count,
                               cq_arena *arena, cq_reply **out, cronq_error *err);
 
-/* "asynq:{QUEUE}:" in the arena; data is NULL when out of memory. */
+/* Texts in the arena; data is NULL when out of memory, and so are those made of them.
+ * "asynq:{QUEUE}:" */
 cq_str cq_redis_prefix(cq_arena *arena, cq_str queue);
-/* prefix + name + rest, in the arena. */
+/* prefix + name + rest */
 cq_str cq_redis_key(cq_arena *arena, cq_str prefix, const char *name, cq_str rest);
+cq_str cq_redis_int(cq_arena *arena, int64_t value);
 
 static inline int64_t cq_ns_to_s(int64_t ns)
 {
@@ -193,13 +214,46 @@ cronq_status cq_redis_listen(cq_intake *, int64_t timeout_ms, cq_cancel_fn *on_c
 /* lease.c */
 cronq_status cq_redis_extend(cq_broker *, cq_lease *leases, size_t count, int64_t now_ns,
                              cronq_error *err);
+cronq_status cq_redis_mark_started(cq_broker *, cq_lease *leases, size_t count,
+                                   cronq_error *err);
+cronq_status cq_redis_write_result(cq_broker *, cq_str queue, cq_str id, uint32_t fence,
+                                   cronq_bytes result, cronq_error *err);
+cronq_status cq_redis_find_leased(cq_intake *, uint32_t fence, cq_arena *arena,
+                                  cq_delivery **out, size_t *count, cronq_error *err);
+
+/* recover.c */
+cronq_status cq_redis_list_expired(cq_broker *, cq_str queue, int64_t now_ns,
+                                   size_t limit, cq_arena *arena, cq_expired **out,
+                                   size_t *count, cronq_error *err);
+cronq_status cq_redis_recover(cq_broker *, cq_str queue, cq_recovery *items, size_t count,
+                              int64_t now_ns, cronq_error *err);
+cronq_status cq_redis_list_unleased(cq_broker *, cq_str queue, size_t limit,
+                                    cq_arena *arena, cq_str **out, size_t *count,
+                                    cronq_error *err);
+cronq_status cq_redis_adopt(cq_broker *, cq_str queue, const cq_str *ids, size_t count,
+                            int64_t now_ns, cronq_error *err);
 
 /* delayed.c */
 cronq_status cq_redis_forward_due(cq_broker *, cq_str queue, int64_t now_ns, size_t limit,
                                   size_t *moved, cronq_error *err);
+cronq_status cq_redis_repair_groups(cq_broker *, cq_str queue, int64_t now_ns,
+                                    cronq_error *err);
+cronq_status cq_redis_purge(cq_broker *, cq_str queue, int64_t now_ns, size_t limit,
+                            size_t *deleted, cronq_error *err);
 
 /* state.c */
 cronq_status cq_redis_beat(cq_broker *, const cq_beat *, cronq_error *);
 cronq_status cq_redis_beat_clear(cq_broker *, const cq_beat *, cronq_error *);
+cronq_status cq_redis_write_entries(cq_broker *, cq_str scheduler_id,
+                                    const cronq_bytes *entries, size_t count,
+                                    int64_t now_ns, int64_t ttl_s, cronq_error *err);
+cronq_status cq_redis_clear_entries(cq_broker *, cq_str scheduler_id, cronq_error *err);
+cronq_status cq_redis_record_event(cq_broker *, cq_str entry_id, cronq_bytes event,
+                                   int64_t now_ns, cronq_error *err);
+cronq_status cq_redis_every_phase(cq_broker *, cq_str queue, cq_str entry_id,
+                                  int64_t mine_s, int64_t *out_s, cronq_error *err);
+
+/* inspect.c */
+extern const cq_inspect_ops cq_redis_inspect_ops;
 
 #endif

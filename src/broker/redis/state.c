@@ -164,3 +164,140 @@ cronq_status cq_redis_beat_clear(cq_broker *broker, const cq_beat *beat, cronq_e
 {
     return with_keys(broker, beat, fill_clear, err);
 }
+
+/* ---- schedulers ---- */
+
+#define HISTORY_COUNT 1000
+#define PHASE_TTL_S   ((int64_t)90 * 24 * 3600)
+
+typedef struct entries_args {
+    cq_str key;
+    const cronq_bytes *entries;
+    size_t count;
+    int64_t expiry_s, ttl_s;
+} entries_args;
+
+static void fill_entries(transaction *t, const void *arg)
+{
+    const entries_args *args = arg;
+
+    add_expiry(t, CQ_KEY_SCHEDULERS, args->key, args->expiry_s);
+    add_del(t, args->key);
+    if (!args->count)
+        return;
+    add(t, "LPUSH", 2 + args->count);
+    cq_conn_arg_str(t->conn, args->key);
+    for (size_t i = 0; i < args->count; i++)
+        cq_conn_arg(t->conn, args->entries[i].data, args->entries[i].len);
+    add(t, "EXPIRE", 3);
+    cq_conn_arg_str(t->conn, args->key);
+    cq_conn_arg_int(t->conn, args->ttl_s);
+}
+
+static void fill_no_entries(transaction *t, const void *arg)
+{
+    const entries_args *args = arg;
+
+    add_zrem(t, CQ_KEY_SCHEDULERS, args->key);
+    add_del(t, args->key);
+}
+
+static cronq_status with_scheduler(cq_broker *broker, cq_str scheduler_id, fill_fn *fill,
+                                   entries_args *args, cronq_error *err)
+{
+    cronq_status status;
+    cq_buf key;
+
+    cq_buf_init(&key, 4096);
+    cq_key_scheduler(&key, scheduler_id);
+    args->key = cq_buf_str(&key);
+    status = key.status ? cq_fail(err, key.status, "a scheduler's id does not fit")
+                        : transact(broker, fill, args, err);
+    cq_buf_release(&key);
+    return status;
+}
+
+cronq_status cq_redis_write_entries(cq_broker *broker, cq_str scheduler_id,
+                                    const cronq_bytes *entries, size_t count,
+                                    int64_t now_ns, int64_t ttl_s, cronq_error *err)
+{
+    entries_args args = { .entries = entries,
+                          .count = count,
+                          .expiry_s = cq_ns_to_s(now_ns) + ttl_s,
+                          .ttl_s = ttl_s };
+
+    return with_scheduler(broker, scheduler_id, fill_entries, &args, err);
+}
+
+cronq_status cq_redis_clear_entries(cq_broker *broker, cq_str scheduler_id,
+                                    cronq_error *err)
+{
+    return with_scheduler(broker, scheduler_id, fill_no_entries, &(entries_args){ 0 },
+                          err);
+}
+
+typedef struct event_args {
+    cq_str key;
+    cronq_bytes event;
+    int64_t at_s;
+} event_args;
+
+static void fill_event(transaction *t, const void *arg)
+{
+    const event_args *args = arg;
+
+    add(t, "ZADD", 4);
+    cq_conn_arg_str(t->conn, args->key);
+    cq_conn_arg_int(t->conn, args->at_s);
+    cq_conn_arg(t->conn, args->event.data, args->event.len);
+    add(t, "ZREMRANGEBYRANK", 4);
+    cq_conn_arg_str(t->conn, args->key);
+    cq_conn_arg_int(t->conn, 0);
+    cq_conn_arg_int(t->conn, -HISTORY_COUNT - 1);
+}
+
+cronq_status cq_redis_record_event(cq_broker *broker, cq_str entry_id, cronq_bytes event,
+                                   int64_t now_ns, cronq_error *err)
+{
+    cronq_status status;
+    cq_buf key;
+
+    cq_buf_init(&key, 4096);
+    cq_key_history(&key, entry_id);
+    status =
+        key.status
+            ? cq_fail(err, key.status, "an entry's id does not fit")
+            : transact(broker, fill_event,
+                       &(event_args){ cq_buf_str(&key), event, cq_ns_to_s(now_ns) }, err);
+    cq_buf_release(&key);
+    return status;
+}
+
+cronq_status cq_redis_every_phase(cq_broker *broker, cq_str queue, cq_str entry_id,
+                                  int64_t mine_s, int64_t *out_s, cronq_error *err)
+{
+    cq_redis *redis = cq_redis_of(broker);
+    cronq_status status;
+    cq_reply *reply;
+    cq_arena arena;
+    cq_str key, ttl;
+
+    cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
+    key = cq_redis_key(&arena, cq_redis_prefix(&arena, queue), "cronq:every:", entry_id);
+    ttl = cq_redis_int(&arena, PHASE_TTL_S);
+    status =
+        cq_redis_command(redis,
+                         (cq_str[]){ CQ_STR("SET"), key, cq_redis_int(&arena, mine_s),
+                                     CQ_STR("NX"), CQ_STR("EX"), ttl },
+                         6, &arena, &reply, err);
+    if (!status)
+        status =
+            cq_redis_command(redis, (cq_str[]){ CQ_STR("GETEX"), key, CQ_STR("EX"), ttl },
+                             4, &arena, &reply, err);
+    if (!status && reply->type != CQ_REPLY_STRING)
+        status = cq_fail(err, CRONQ_EPROTO, "the phase of an @every entry is not there");
+    if (!status)
+        *out_s = cq_reply_int(reply, mine_s);
+    cq_arena_release(&arena);
+    return status;
+}

@@ -9,57 +9,12 @@
 -- Returns a string with a letter for each outcome (o written, s not ours, p queue is
 -- broken), number of ids dropped, a broken queue's error or "", and for each portion
 -- taken: key's index, count, and (id, message)s.
-local call, try = redis.call, redis.pcall
 local floor = math.floor
 local ARGV, KEYS, unpack = ARGV, KEYS, unpack
 local now, score, date, day_end = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local archive_size, archive_oldest = tonumber(ARGV[5]), ARGV[6]
 local budget, sections = tonumber(ARGV[7]), tonumber(ARGV[8])
 local ARGUMENTS = {[0] = 0, [1] = 2, [2] = 2, [3] = 1, [4] = 0, [8] = 1, [9] = 3}
 local complaint = ''
-
--- Totals restart with this batch where they would pass the greatest integer.
-local function count(p, processed, failed)
-    local today = try('INCRBY', p .. 'processed:' .. date, processed)
-    if today == processed then call('EXPIREAT', p .. 'processed:' .. date, day_end) end
-    if failed > 0 then
-        today = try('INCRBY', p .. 'failed:' .. date, failed)
-        if today == failed then call('EXPIREAT', p .. 'failed:' .. date, day_end) end
-    end
-    if type(try('INCRBY', p .. 'processed', processed)) == 'table' then
-        call('SET', p .. 'processed', processed)
-        if failed > 0 then call('SET', p .. 'failed', failed) end
-    elseif failed > 0 and type(try('INCRBY', p .. 'failed', failed)) == 'table' then
-        call('SET', p .. 'failed', failed)
-    end
-end
-
-local function drop_archived(p, ids)
-    if #ids == 0 then return end
-    call('ZREM', p .. 'archived', unpack(ids))
-    for _, id in ipairs(ids) do
-        local key = p .. 't:' .. id
-        local lock = try('HGET', key, 'unique_key')
-        if type(lock) == 'string' and lock ~= '' and try('GET', lock) == id then
-            call('DEL', lock)
-        end
-        call('UNLINK', key)
-    end
-end
-
--- At most 1,000 of each kind at a time: the next archived task takes the next.
-local function trim_archive(p)
-    local key = p .. 'archived'
-    local more = call('ZCARD', key) - archive_size
-    if more > 0 then
-        drop_archived(p, call('ZRANGE', key, 0, math.min(more, 1000) - 1))
-    end
-    drop_archived(p, call('ZRANGEBYSCORE', key, '-inf', archive_oldest, 'LIMIT', 0, 1000))
-end
-
-local function free_lock(lock, id)
-    if try('GET', lock) == id then call('DEL', lock) end
-end
 
 local function rewrite(key, message, state)
     try('HSET', key, 'msg', message, 'state', state)
@@ -125,8 +80,8 @@ local function settle(p, at, n)
     if written > 0 then call('ZREM', p .. 'lease', unpack(gone)) end
     if #dead > 0 then call('UNLINK', unpack(dead)) end
     if #back > 0 then call('RPUSH', p .. 'pending', unpack(back)) end
-    if processed > 0 then count(p, processed, failed) end
-    if kinds[3] then trim_archive(p) end
+    if processed > 0 then count(p, processed, failed, date, day_end) end
+    if kinds[3] then trim_archive(p, ARGV[5], ARGV[6]) end
     return status
 end
 
