@@ -30,7 +30,7 @@ cronq_status cronq_config_parse(cronq_config *config, const char *name, cronq_by
                                 cronq_error *err) CRONQ_CHECKED;
 
 /* What is wrong, and what is odd, in the order of the file:
- *     worker.yaml:7:3: WorkConf.Adress: unknown key; did you mean "Addr"?
+ *     worker.yaml:7:3: WorkConf.Address: unknown key; did you mean "Addr"?
  * NULL beyond the count. No message holds a password. */
 size_t cronq_config_error_count(const cronq_config *config);
 const char *cronq_config_error_at(const cronq_config *config, size_t index);
@@ -63,8 +63,8 @@ const cronq_config_task *cronq_config_task_at(const cronq_config *config, size_t
 /* The keys that a file may have, for help texts. Static; any thread. */
 typedef struct cronq_config_key {
     const char *path; /* "WorkConf.Addr", "Tasks[].Pattern" */
-    const char *type; /* "text", "seconds or duration", … */
-    const char *range;
+    const char *type; /* "text", "seconds, or a duration", … */
+    char range[64];   /* "0 to 10000", "json|plain"; empty: any */
     const char *default_text;
     const char *doc;
 } cronq_config_key;

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* build.c - from values to the options of store, server and log. */
+#include "config/build.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TEXT_LIMIT_BYTES 8192
+
+/* Indices of the choices in keys.h. */
+enum { MODE_SINGLE, MODE_SENTINEL, MODE_CLUSTER, MODE_EMBEDDED };
+enum { NETWORK_TCP, NETWORK_UNIX };
+enum { COMPAT_NONE, COMPAT_SEED };
+
+void *cq_build_take(cq_build *build, size_t count, size_t size)
+{
+    void *memory = cq_arena_calloc(build->arena, count ? count : 1, size);
+
+    if (!memory)
+        cq_find_nomem(build->findings);
+    return memory;
+}
+
+const char *cq_build_text(cq_build *build, const char *format, ...)
+{
+    char text[TEXT_LIMIT_BYTES];
+    const char *copy;
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    copy = cq_arena_dup(build->arena, text, strlen(text));
+    if (!copy)
+        cq_find_nomem(build->findings);
+    return copy;
+}
+
+static const cq_value *get(const cq_build *build, cq_key key)
+{
+    return &build->root->values[key];
+}
+
+static int64_t number(const cq_build *build, cq_key key)
+{
+    return get(build, key)->number;
+}
+
+/* NULL when not given or empty. */
+static const char *text(const cq_build *build, cq_key key)
+{
+    const cq_value *value = get(build, key);
+
+    return value->given && value->len ? value->text : NULL;
+}
+
+/* HOST, HOST:PORT, [IPv6]:PORT, :PORT; what a URI could misread is refused. */
+static bool is_host_and_port(const char *addr)
+{
+    const char *colon = strrchr(addr, ':');
+    const char *bracket = strrchr(addr, ']');
+    char *end;
+    unsigned long port;
+
+    for (const char *at = addr; *at; at++)
+        if (!isalnum((unsigned char)*at) && !strchr(".-_:[]", *at))
+            return false;
+    if (!colon || (bracket && colon < bracket))
+        return true;
+    if (!bracket && memchr(addr, ':', (size_t)(colon - addr)))
+        return false;
+    port = strtoul(colon + 1, &end, 10);
+    return isdigit((unsigned char)colon[1]) && *end == '\0' && port > 0 && port < 65536;
+}
+
+static const char *tcp_uri(cq_build *build, const cq_value *addr)
+{
+    if (strstr(addr->text, "://") || strchr(addr->text, '@')) {
+        cq_find_error(build->findings, addr->mark, "WorkConf.Addr",
+                      "is a URI; write HOST:PORT, and use Username, Password and DB");
+        return NULL;
+    }
+    if (!is_host_and_port(addr->text)) {
+        cq_quoted quoted;
+
+        cq_find_error(build->findings, addr->mark, "WorkConf.Addr",
+                      "%s is not HOST:PORT with a port of 1 to 65535",
+                      cq_quote(&quoted, cq_str_of(addr->text)));
+        return NULL;
+    }
+    return cq_build_text(build, "redis://%s%s/%lld",
+                         addr->text[0] == ':' ? "localhost" : "", addr->text,
+                         (long long)number(build, CQ_K_WORK_DB));
+}
+
+static const char *unix_uri(cq_build *build, const cq_value *addr)
+{
+    char escaped[3 * 1024 + 1];
+    size_t len = 0;
+
+    if (addr->text[0] != '/') {
+        cq_find_error(build->findings, addr->mark, "WorkConf.Addr",
+                      "with Network: unix it must be an absolute path");
+        return NULL;
+    }
+    for (const char *at = addr->text; *at && len + 4 < sizeof escaped; at++) {
+        bool plain = isalnum((unsigned char)*at) || strchr("/.-_~", *at);
+
+        len += (size_t)snprintf(escaped + len, sizeof escaped - len,
+                                plain ? "%c" : "%%%02X", (unsigned char)*at);
+    }
+    return cq_build_text(build, "redis-socket://%s?db=%lld", escaped,
+                         (long long)number(build, CQ_K_WORK_DB));
+}
+
+/* What an unnamed mode would be, from the keys that are there. */
+static int64_t guess_mode(const cq_build *build)
+{
+    if (get(build, CQ_K_WORK_ADDR)->given)
+        return MODE_SINGLE;
+    if (text(build, CQ_K_WORK_MASTER) || get(build, CQ_K_WORK_SENTINELS)->count)
+        return MODE_SENTINEL;
+    if (get(build, CQ_K_WORK_ADDRS)->count)
+        return MODE_CLUSTER;
+    return text(build, CQ_K_WORK_PATH) ? MODE_EMBEDDED : -1;
+}
+
+static cq_mark mark_of_mode(const cq_build *build)
+{
+    static const cq_key keys[] = { CQ_K_WORK_MODE, CQ_K_WORK_MASTER, CQ_K_WORK_SENTINELS,
+                                   CQ_K_WORK_ADDRS, CQ_K_WORK_PATH };
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (get(build, keys[i])->given)
+            return get(build, keys[i])->mark;
+    return build->root->mark;
+}
+
+static const char *build_uri(cq_build *build)
+{
+    static const char *const names[] = { "single", "sentinel", "cluster", "embedded" };
+    const cq_value *mode = get(build, CQ_K_WORK_MODE), *addr = get(build, CQ_K_WORK_ADDR);
+    int64_t kind = mode->given ? mode->number : guess_mode(build);
+
+    if (mode->key_mark.line && !mode->given)
+        return NULL;
+    if (kind > MODE_SINGLE) {
+        cq_find_unbuilt(build->findings, mark_of_mode(build), "WorkConf.Mode",
+                        "%s is not built yet; single is", names[kind]);
+        return NULL;
+    }
+    if (addr->given)
+        return number(build, CQ_K_WORK_NETWORK) == NETWORK_UNIX ? unix_uri(build, addr)
+                                                                : tcp_uri(build, addr);
+    if (kind == MODE_SINGLE && !addr->key_mark.line)
+        cq_find_error(build->findings, mode->mark, "WorkConf.Mode",
+                      "single needs WorkConf.Addr");
+    return NULL;
+}
+
+void cq_build_store(cq_build *build)
+{
+    cronq_store_options *store = &build->content->store;
+
+    build->content->uri = build_uri(build);
+    *store = *CRONQ_STORE_OPTIONS(.username = text(build, CQ_K_WORK_USERNAME),
+                                  .password = text(build, CQ_K_WORK_PASSWORD),
+                                  .pool_size = (uint32_t)number(build, CQ_K_WORK_POOL),
+                                  .dial_timeout_ms = number(build, CQ_K_WORK_DIAL),
+                                  .read_timeout_ms = number(build, CQ_K_WORK_READ),
+                                  .write_timeout_ms = number(build, CQ_K_WORK_WRITE));
+}
+
+static void check_groups(cq_build *build)
+{
+    static const struct {
+        cq_key key;
+        int64_t standard;
+    } rows[] = { { CQ_K_WORK_GRACE, 60000 },
+                 { CQ_K_WORK_GROUP_DELAY, 300000 },
+                 { CQ_K_WORK_GROUP_SIZE, 0 } };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const cq_value *value = get(build, rows[i].key);
+        bool is_default = value->number == rows[i].standard || value->number == 0;
+
+        if (value->given && !is_default)
+            cq_find_unbuilt(build->findings, value->mark, cq_key_rows[rows[i].key].path,
+                            "groups are not built yet; leave it out");
+    }
+}
+
+static void build_queues(cq_build *build)
+{
+    const cq_value *value = get(build, CQ_K_WORK_QUEUES);
+    cronq_queue *queues;
+
+    if (value->count == 0)
+        return;
+    queues = cq_build_take(build, value->count, sizeof *queues);
+    for (size_t i = 0; queues && i < value->count; i++)
+        queues[i] =
+            (cronq_queue){ value->pairs[i].name, (uint32_t)value->pairs[i].number };
+    build->content->server.queues = queues;
+    build->content->server.queue_count = queues ? value->count : 0;
+}
+
+static void build_retry(cq_build *build)
+{
+    static const cronq_retry_kind kinds[] = { CRONQ_RETRY_DEFAULT,
+                                              CRONQ_RETRY_EXPONENTIAL,
+                                              CRONQ_RETRY_FIXED };
+    static const cq_key keys[] = { CQ_K_RETRY_BASE, CQ_K_RETRY_CAP };
+    cronq_server_options *server = &build->content->server;
+
+    server->retry_kind = kinds[number(build, CQ_K_RETRY_DELAY)];
+    server->retry_base_ms = number(build, CQ_K_RETRY_BASE);
+    server->retry_cap_ms = number(build, CQ_K_RETRY_CAP);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (get(build, keys[i])->given && server->retry_kind == CRONQ_RETRY_DEFAULT)
+            cq_find_warning(build->findings, get(build, keys[i])->mark,
+                            cq_key_rows[keys[i]].path,
+                            "has no effect without Delay: exponential or fixed");
+}
+
+void cq_build_server(cq_build *build)
+{
+    cronq_server_options *server = &build->content->server;
+
+    *server = *CRONQ_SERVER_OPTIONS(
+            .store = &build->content->store,
+            .namespace_name = text(build, CQ_K_WORK_NAMESPACE),
+            .concurrency = (uint32_t)number(build, CQ_K_WORK_CONCURRENCY),
+            .strict_priority = number(build, CQ_K_WORK_STRICT) != 0,
+            .seed_compat = number(build, CQ_K_WORK_COMPAT) == COMPAT_SEED,
+            .shutdown_timeout_ms = number(build, CQ_K_WORK_SHUTDOWN),
+            .task_check_interval_ms = number(build, CQ_K_WORK_CHECK),
+            .delayed_check_interval_ms = number(build, CQ_K_WORK_DELAYED),
+            .health_check_interval_ms = number(build, CQ_K_WORK_HEALTH),
+            .janitor_interval_ms = number(build, CQ_K_WORK_JANITOR),
+            .janitor_batch_count = (uint32_t)number(build, CQ_K_WORK_JANITOR_BATCH));
+    build_queues(build);
+    build_retry(build);
+    check_groups(build);
+}
+
+void cq_build_log(cq_build *build)
+{
+    static const cronq_log_mode modes[] = { CRONQ_LOG_MODE_CONSOLE, CRONQ_LOG_MODE_FILE,
+                                            CRONQ_LOG_MODE_VOLUME };
+    static const cronq_log_encoding encodings[] = { CRONQ_LOG_ENCODING_JSON,
+                                                    CRONQ_LOG_ENCODING_PLAIN };
+    static const cronq_log_level levels[] = { CRONQ_LOG_DEBUG, CRONQ_LOG_INFO,
+                                              CRONQ_LOG_WARN, CRONQ_LOG_ERROR,
+                                              CRONQ_LOG_OFF };
+    const cq_value *encoding = get(build, CQ_K_LOG_ENCODING),
+                   *level = get(build, CQ_K_LOG_LEVEL);
+    const char *service = text(build, CQ_K_LOG_SERVICE);
+
+    build->content->log =
+        *CRONQ_LOG_FILE_OPTIONS(.mode = modes[number(build, CQ_K_LOG_MODE)],
+                                .encoding = encoding->given ? encodings[encoding->number]
+                                                            : CRONQ_LOG_ENCODING_DEFAULT,
+                                .level =
+                                    level->given ? levels[level->number] : CRONQ_LOG_INFO,
+                                .path = text(build, CQ_K_LOG_PATH),
+                                .service_name = service ? service : build->content->name,
+                                .max_content_bytes =
+                                    (uint32_t)number(build, CQ_K_LOG_CONTENT));
+}

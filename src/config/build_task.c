@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* build_task.c - from the values of Tasks to commands and entries. */
+#include "config/build.h"
+
+#include <stdio.h>
+
+enum { OVERLAP_ALLOW, OVERLAP_SKIP };
+
+typedef struct task_build {
+    cq_build *all;
+    const cq_section *section;
+    size_t index; /* among the tasks that could be read */
+} task_build;
+
+static const cq_value *get(const task_build *t, cq_key key)
+{
+    return &t->section->values[key];
+}
+
+/* "Tasks[3].Queue", for messages. */
+typedef struct shown {
+    char text[64];
+} shown;
+
+static const char *show(shown *out, const task_build *t, cq_key key)
+{
+    snprintf(out->text, sizeof out->text, "Tasks[%zu].%s", t->section->index,
+             cq_key_leaf(key));
+    return out->text;
+}
+
+static void warn_unused(const task_build *t, const cq_key *keys, size_t count,
+                        const char *why)
+{
+    shown path;
+
+    for (size_t i = 0; i < count; i++)
+        if (get(t, keys[i])->given)
+            cq_find_warning(t->all->findings, get(t, keys[i])->key_mark,
+                            show(&path, t, keys[i]), "has no effect without %s", why);
+}
+
+static void check_use(const task_build *t)
+{
+    static const cq_key of_entries[] = { CQ_K_TASK_NAME,      CQ_K_TASK_ZONE,
+                                         CQ_K_TASK_OVERLAP,   CQ_K_TASK_PAYLOAD,
+                                         CQ_K_TASK_QUEUE,     CQ_K_TASK_MAX_RETRY,
+                                         CQ_K_TASK_RETENTION, CQ_K_TASK_UNIQUE };
+    static const cq_key of_commands[] = { CQ_K_TASK_DIR, CQ_K_TASK_ENV };
+    bool has_command = get(t, CQ_K_TASK_COMMAND)->key_mark.line != 0;
+    bool has_cron = get(t, CQ_K_TASK_CRON)->key_mark.line != 0;
+    shown path;
+
+    if (!has_cron)
+        warn_unused(t, of_entries, sizeof of_entries / sizeof of_entries[0],
+                    "Cron: who pushes the task decides");
+    if (!has_command)
+        warn_unused(t, of_commands, sizeof of_commands / sizeof of_commands[0],
+                    "Command");
+    if (!has_command && !has_cron)
+        cq_find_error(t->all->findings, t->section->mark,
+                      show(&path, t, CQ_K_TASK_PATTERN),
+                      "neither a Command to run nor a Cron to push it by");
+}
+
+static void check_command(const task_build *t)
+{
+    const cq_value *command = get(t, CQ_K_TASK_COMMAND);
+    shown path;
+
+    if (command->given && !*command->texts[0])
+        cq_find_error(t->all->findings, command->mark, show(&path, t, CQ_K_TASK_COMMAND),
+                      "the program, its first text, is empty");
+}
+
+static bool is_blank(const char *text)
+{
+    return text[strspn(text, " ")] == '\0';
+}
+
+static bool is_served(const cq_build *all, const char *queue)
+{
+    const cronq_server_options *server = &all->content->server;
+    const char *own = server->namespace_name ? server->namespace_name : "default";
+
+    for (size_t i = 0; i < server->queue_count; i++)
+        if (strcmp(server->queues[i].name, queue) == 0)
+            return true;
+    return server->queue_count == 0 && strcmp(own, queue) == 0;
+}
+
+/* An entry that this worker is to run must go to a queue from which it takes. */
+static void check_queue(const task_build *t)
+{
+    const cronq_server_options *server = &t->all->content->server;
+    const cq_value *value = get(t, CQ_K_TASK_QUEUE);
+    const char *own = server->namespace_name ? server->namespace_name : "default";
+    const char *queue = value->given ? value->text : own;
+    bool is_run = get(t, CQ_K_TASK_COMMAND)->given && get(t, CQ_K_TASK_CRON)->given;
+    bool is_broken = t->all->root->values[CQ_K_WORK_QUEUES].key_mark.line &&
+                     !t->all->root->values[CQ_K_WORK_QUEUES].given;
+    cq_quoted quoted;
+    shown path;
+
+    if (value->given && is_blank(value->text))
+        cq_find_error(t->all->findings, value->mark, show(&path, t, CQ_K_TASK_QUEUE),
+                      "is blank");
+    else if (is_run && !is_broken && !is_served(t->all, queue))
+        cq_find_error(t->all->findings, value->given ? value->mark : t->section->mark,
+                      show(&path, t, CQ_K_TASK_QUEUE),
+                      "%s is not in WorkConf.Queues, so nobody here would run it",
+                      cq_quote(&quoted, cq_str_of(queue)));
+}
+
+static void check_unique(const task_build *t)
+{
+    const cq_value *unique = get(t, CQ_K_TASK_UNIQUE);
+    shown path;
+
+    if (unique->number > 0 && unique->number < 1000)
+        cq_find_error(t->all->findings, unique->mark, show(&path, t, CQ_K_TASK_UNIQUE),
+                      "%lld ms is out of range; at least 1 s, or 0",
+                      (long long)unique->number);
+}
+
+/* A pattern with a command, and the name of an entry, may be there once. */
+static void check_twins(const task_build *t, const cq_value *tasks)
+{
+    static const cq_key keys[] = { CQ_K_TASK_PATTERN, CQ_K_TASK_NAME };
+    static const cq_key needs[] = { CQ_K_TASK_COMMAND, CQ_K_TASK_CRON };
+    shown path;
+
+    for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
+        for (size_t i = 0; get(t, needs[k])->given && i < t->index; i++) {
+            const cq_value *mine = get(t, keys[k]);
+            const cq_value *other = &tasks->sections[i]->values[keys[k]];
+
+            if (!mine->given || !other->given ||
+                !tasks->sections[i]->values[needs[k]].given ||
+                strcmp(mine->text, other->text) != 0)
+                continue;
+            cq_find_error(t->all->findings, mine->mark, show(&path, t, keys[k]),
+                          "is the same as at line %zu", other->mark.line);
+            break;
+        }
+}
+
+/* "NAME=text", NULL-terminated. */
+static const char *const *build_env(const task_build *t)
+{
+    const cq_value *value = get(t, CQ_K_TASK_ENV);
+    const char **env = cq_build_take(t->all, value->count + 1, sizeof *env);
+
+    for (size_t i = 0; env && i < value->count; i++) {
+        const cq_pair *pair = &value->pairs[i];
+        size_t size = strlen(pair->name) + strlen(pair->text) + 2;
+        char *line = cq_build_take(t->all, size, 1);
+
+        if (!line)
+            return NULL;
+        snprintf(line, size, "%s=%s", pair->name, pair->text);
+        env[i] = line;
+    }
+    return env;
+}
+
+static const cronq_command_options *build_command(const task_build *t)
+{
+    cronq_command_options *command;
+
+    if (!get(t, CQ_K_TASK_COMMAND)->given)
+        return NULL;
+    command = cq_build_take(t->all, 1, sizeof *command);
+    if (!command)
+        return NULL;
+    *command =
+        *CRONQ_COMMAND_OPTIONS(.argv = get(t, CQ_K_TASK_COMMAND)->texts,
+                               .dir = get(t, CQ_K_TASK_DIR)->text, .env = build_env(t),
+                               .timeout_ms = get(t, CQ_K_TASK_TIMEOUT)->number);
+    return command;
+}
+
+/* Zero retries in C is CRONQ_NO_RETRY; 0 is the default. */
+static int32_t max_retry(const task_build *t)
+{
+    const cq_value *own = get(t, CQ_K_TASK_MAX_RETRY);
+    const cq_value *value = own->given ? own : &t->all->root->values[CQ_K_RETRY_MAX];
+
+    if (!value->given)
+        return 0;
+    return value->number == 0 ? CRONQ_NO_RETRY : (int32_t)value->number;
+}
+
+static const cronq_entry_options *build_entry(const task_build *t)
+{
+    const cq_value *payload = get(t, CQ_K_TASK_PAYLOAD);
+    cronq_entry_options *entry;
+    cronq_task *task;
+
+    if (!get(t, CQ_K_TASK_CRON)->given)
+        return NULL;
+    entry = cq_build_take(t->all, 1, sizeof *entry);
+    task = cq_build_take(t->all, 1, sizeof *task);
+    if (!entry || !task)
+        return NULL;
+    *task = *CRONQ_TASK(.payload = { payload->text, payload->len },
+                        .queue = get(t, CQ_K_TASK_QUEUE)->text,
+                        .timeout_ms = get(t, CQ_K_TASK_TIMEOUT)->number,
+                        .unique_for_ms = get(t, CQ_K_TASK_UNIQUE)->number,
+                        .retain_for_ms = get(t, CQ_K_TASK_RETENTION)->number,
+                        .max_retry = max_retry(t));
+    *entry =
+        *CRONQ_ENTRY_OPTIONS(.name = get(t, CQ_K_TASK_NAME)->text,
+                             .time_zone = get(t, CQ_K_TASK_ZONE)->text,
+                             .overlap = get(t, CQ_K_TASK_OVERLAP)->number == OVERLAP_SKIP
+                                            ? CRONQ_OVERLAP_SKIP
+                                            : CRONQ_OVERLAP_ALLOW,
+                             .task = task);
+    return entry;
+}
+
+static void build_task(const task_build *t, cronq_config_task *out)
+{
+    const cq_value *pattern = get(t, CQ_K_TASK_PATTERN);
+    shown path;
+
+    check_use(t);
+    check_command(t);
+    check_queue(t);
+    check_unique(t);
+    if (pattern->given && is_blank(pattern->text))
+        cq_find_error(t->all->findings, pattern->mark, show(&path, t, CQ_K_TASK_PATTERN),
+                      "is blank");
+    *out = (cronq_config_task){ .struct_size = sizeof *out,
+                                .pattern = pattern->text,
+                                .command = build_command(t),
+                                .cron_spec = get(t, CQ_K_TASK_CRON)->text,
+                                .entry = build_entry(t),
+                                .line = t->section->mark.line,
+                                .column = t->section->mark.column };
+}
+
+void cq_build_tasks(cq_build *build)
+{
+    const cq_value *tasks = &build->root->values[CQ_K_TASKS];
+    cronq_config_task *out = cq_build_take(build, tasks->count, sizeof *out);
+
+    for (size_t i = 0; out && i < tasks->count; i++) {
+        task_build t = { build, tasks->sections[i], i };
+
+        build_task(&t, &out[i]);
+        check_twins(&t, tasks);
+    }
+    build->content->tasks = out;
+    build->content->task_count = out ? tasks->count : 0;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* config/keys.h - the keys of the file, each once: reading, messages and the reference
+ * page follow from these rows. */
+#ifndef CQ_CONFIG_KEYS_H
+#define CQ_CONFIG_KEYS_H
+
+#include "base/str.h"
+
+typedef enum cq_key_type {
+    CQ_KEY_TEXT,    /* least and most: bytes; no control characters */
+    CQ_KEY_DATA,    /* the same, any bytes */
+    CQ_KEY_INT,     /* least and most: the number */
+    CQ_KEY_BOOL,    /* true, false, yes, no, on, off */
+    CQ_KEY_TIME,    /* least and most: seconds; -1 is CRONQ_NEVER. Read as milliseconds */
+    CQ_KEY_CHOICE,  /* one of choices; read as its index */
+    CQ_KEY_TEXTS,   /* least and most: how many */
+    CQ_KEY_WEIGHTS, /* name: number; most: how many */
+    CQ_KEY_PAIRS,   /* name: text; most: how many */
+    CQ_KEY_SECTION, /* the keys below "path." */
+    CQ_KEY_SECTIONS, /* a list of them; below "path[]." */
+    CQ_KEY_UNBUILT,  /* known from go-zero: ignored with a warning */
+    CQ_KEY_REFUSED,  /* must not be ignored: an error unless false */
+} cq_key_type;
+
+#define CQ_TEN_YEARS_S ((int64_t)315360000)
+
+/* clang-format off */
+/* X(id, path, type, least, most, choices, default, doc) */
+#define CQ_CONFIG_KEYS(X) \
+X(NAME, "Name", TEXT, 1, 100, NULL, "required", "name of the service") \
+X(LOG, "Log", SECTION, 0, 0, NULL, "", "where log lines go, as in go-zero's logx") \
+X(LOG_SERVICE, "Log.ServiceName", TEXT, 0, 100, NULL, "`Name`", "part of the path with `Mode: volume`") \
+X(LOG_MODE, "Log.Mode", CHOICE, 0, 0, "console|file|volume", "console", "standard error; `Path/cronq.log` and `Path/error.log`; the same below `Path/ServiceName/HOSTNAME`") \
+X(LOG_ENCODING, "Log.Encoding", CHOICE, 0, 0, "json|plain", "plain on a terminal, else json", "a JSON object a line, or text") \
+X(LOG_PATH, "Log.Path", TEXT, 1, 1024, NULL, "logs", "directory of the files; made when missing") \
+X(LOG_LEVEL, "Log.Level", CHOICE, 0, 0, "debug|info|warn|error|severe", "info", "lines below it are not written; severe: none is") \
+X(LOG_CONTENT, "Log.MaxContentLength", INT, 0, 1048576, NULL, "16384", "bytes after which the text of a line is cut; 0: the default") \
+X(LOG_TIME_FORMAT, "Log.TimeFormat", UNBUILT, 0, 0, NULL, "", "") \
+X(LOG_COMPRESS, "Log.Compress", UNBUILT, 0, 0, NULL, "", "") \
+X(LOG_STAT, "Log.Stat", UNBUILT, 0, 0, NULL, "", "") \
+X(LOG_KEEP_DAYS, "Log.KeepDays", UNBUILT, 0, 0, NULL, "", "") \
+X(LOG_STACK, "Log.StackCooldownMillis", UNBUILT, 0, 0, NULL, "", "") \
+X(LOG_BACKUPS, "Log.MaxBackups", UNBUILT, 0, 0, NULL, "", "") \
+X(LOG_SIZE, "Log.MaxSize", UNBUILT, 0, 0, NULL, "", "") \
+X(LOG_ROTATION, "Log.Rotation", UNBUILT, 0, 0, NULL, "", "") \
+X(LOG_FILE_TIME, "Log.FileTimeFormat", UNBUILT, 0, 0, NULL, "", "") \
+X(LOG_FIELDS, "Log.FieldKeys", UNBUILT, 0, 0, NULL, "", "") \
+X(MODE, "Mode", UNBUILT, 0, 0, NULL, "", "") \
+X(METRICS_URL, "MetricsUrl", UNBUILT, 0, 0, NULL, "", "") \
+X(PROMETHEUS, "Prometheus", UNBUILT, 0, 0, NULL, "", "") \
+X(TELEMETRY, "Telemetry", UNBUILT, 0, 0, NULL, "", "") \
+X(DEV_SERVER, "DevServer", UNBUILT, 0, 0, NULL, "", "") \
+X(SHUTDOWN, "Shutdown", UNBUILT, 0, 0, NULL, "", "") \
+X(PROFILING, "Profiling", UNBUILT, 0, 0, NULL, "", "") \
+X(WORK, "WorkConf", SECTION, 0, 0, NULL, "", "the store, and how it is worked on") \
+X(WORK_MODE, "WorkConf.Mode", CHOICE, 0, 0, "single|sentinel|cluster|embedded", "single when there is an `Addr`", "kind of store; only single is built yet") \
+X(WORK_NETWORK, "WorkConf.Network", CHOICE, 0, 0, "tcp|unix", "tcp", "how `Addr` is reached") \
+X(WORK_ADDR, "WorkConf.Addr", TEXT, 1, 1024, NULL, "", "HOST:PORT of the Redis server, or the path of its socket; without a port 6379") \
+X(WORK_USERNAME, "WorkConf.Username", TEXT, 0, 1024, NULL, "", "user of Redis") \
+X(WORK_PASSWORD, "WorkConf.Password", TEXT, 0, 1024, NULL, "", "its password; better `${REDIS_PASSWORD}` than written here") \
+X(WORK_DB, "WorkConf.DB", INT, 0, 1000000, NULL, "0", "number of the database") \
+X(WORK_POOL, "WorkConf.PoolSize", INT, 0, 10000, NULL, "0", "connections at most; 0: ten a CPU") \
+X(WORK_DIAL, "WorkConf.DialTimeout", TIME, -1, CQ_TEN_YEARS_S, NULL, "5", "to connect; 0: the default, -1: never over") \
+X(WORK_READ, "WorkConf.ReadTimeout", TIME, -1, CQ_TEN_YEARS_S, NULL, "3", "to read a reply; 0: the default, -1: never over") \
+X(WORK_WRITE, "WorkConf.WriteTimeout", TIME, -1, CQ_TEN_YEARS_S, NULL, "3", "to write a request; 0: as reading, -1: never over") \
+X(WORK_TLS, "WorkConf.TLS", REFUSED, 0, 0, NULL, "false", "encrypted connections; not built yet") \
+X(WORK_MASTER, "WorkConf.MasterName", TEXT, 0, 1024, NULL, "", "with `Mode: sentinel`") \
+X(WORK_SENTINELS, "WorkConf.SentinelAddrs", TEXTS, 0, 100, NULL, "", "with `Mode: sentinel`") \
+X(WORK_SENTINEL_USER, "WorkConf.SentinelUsername", TEXT, 0, 1024, NULL, "", "with `Mode: sentinel`") \
+X(WORK_SENTINEL_PASSWORD, "WorkConf.SentinelPassword", TEXT, 0, 1024, NULL, "", "with `Mode: sentinel`") \
+X(WORK_ADDRS, "WorkConf.Addrs", TEXTS, 0, 1000, NULL, "", "with `Mode: cluster`") \
+X(WORK_REDIRECTS, "WorkConf.MaxRedirects", INT, 0, 100, NULL, "8", "with `Mode: cluster`") \
+X(WORK_PATH, "WorkConf.Path", TEXT, 1, 1024, NULL, "", "file of the store, with `Mode: embedded`") \
+X(WORK_NAMESPACE, "WorkConf.Namespace", TEXT, 0, 200, NULL, "", "patterns become `Namespace:Pattern`, and without `Queues` its queue is served") \
+X(WORK_CONCURRENCY, "WorkConf.Concurrency", INT, 0, 10000, NULL, "0", "tasks that run at once; 0: one a CPU") \
+X(WORK_QUEUES, "WorkConf.Queues", WEIGHTS, 0, 1000, NULL, "{default: 1}", "queues to serve, each with its weight; a weight below 1 switches it off") \
+X(WORK_STRICT, "WorkConf.StrictPriority", BOOL, 0, 0, NULL, "false", "nothing is taken from a queue while one of more weight has tasks") \
+X(WORK_SHUTDOWN, "WorkConf.ShutdownTimeout", TIME, 0, CQ_TEN_YEARS_S, NULL, "8", "for running tasks when the worker stops; 0: the default") \
+X(WORK_HEALTH, "WorkConf.HealthCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "15", "between two looks at the store; 0: the default") \
+X(WORK_CHECK, "WorkConf.TaskCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "1", "between two looks for tasks where the store wakes nobody; 0: the default") \
+X(WORK_DELAYED, "WorkConf.DelayedTaskCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "5", "the same for tasks that become due; 0: the default") \
+X(WORK_GRACE, "WorkConf.GroupGracePeriod", TIME, 0, CQ_TEN_YEARS_S, NULL, "60", "groups are not built yet: only the default is accepted") \
+X(WORK_GROUP_DELAY, "WorkConf.GroupMaxDelay", TIME, 0, CQ_TEN_YEARS_S, NULL, "300", "groups are not built yet: only the default is accepted") \
+X(WORK_GROUP_SIZE, "WorkConf.GroupMaxSize", INT, 0, 1000000, NULL, "0", "groups are not built yet: only the default is accepted") \
+X(WORK_JANITOR, "WorkConf.JanitorInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "8", "between two deletions of completed tasks whose retention is over; 0: the default") \
+X(WORK_JANITOR_BATCH, "WorkConf.JanitorBatchSize", INT, 0, 10000, NULL, "100", "how many it deletes at once; 0: the default") \
+X(WORK_COMPAT, "WorkConf.Compat", CHOICE, 0, 0, "none|seed", "none", "seed: entries push without retries, delays are 2^(n+1)-1 s") \
+X(RETRY, "WorkConf.Retry", SECTION, 0, 0, NULL, "", "when a task that failed runs again") \
+X(RETRY_DELAY, "WorkConf.Retry.Delay", CHOICE, 0, 0, "reference|exponential|fixed", "reference", "n^4 + 15 + random s; Base * (2^(n+1)-1), at most Cap; Base") \
+X(RETRY_BASE, "WorkConf.Retry.Base", TIME, 0, CQ_TEN_YEARS_S, NULL, "1", "see Delay; 0: the default") \
+X(RETRY_CAP, "WorkConf.Retry.Cap", TIME, 0, CQ_TEN_YEARS_S, NULL, "86400", "see Delay; 0: the default") \
+X(RETRY_MAX, "WorkConf.Retry.MaxRetry", INT, 0, 2147483647, NULL, "25", "for entries that do not say; 0: none") \
+X(TASKS, "Tasks", SECTIONS, 0, 1000, NULL, "", "commands to run, and entries that push by the clock") \
+X(TASK_PATTERN, "Tasks[].Pattern", TEXT, 1, 1024, NULL, "required", "types of tasks that begin with it; the type that an entry pushes") \
+X(TASK_COMMAND, "Tasks[].Command", TEXTS, 1, 1000, NULL, "", "program and arguments, no shell; without it the entry is only pushed") \
+X(TASK_DIR, "Tasks[].Dir", TEXT, 1, 4095, NULL, "", "directory in which the command runs") \
+X(TASK_ENV, "Tasks[].Env", PAIRS, 0, 1000, NULL, "", "its environment, beside PATH, HOME, LANG, TZ, LC_ALL and CRONQ_*") \
+X(TASK_TIMEOUT, "Tasks[].Timeout", TIME, 0, CQ_TEN_YEARS_S, NULL, "1800 for entries, else none", "after which the command is stopped; 0: the default") \
+X(TASK_CRON, "Tasks[].Cron", TEXT, 1, 1024, NULL, "", "when to push: five fields, six with seconds first, or @every and the like") \
+X(TASK_NAME, "Tasks[].Name", TEXT, 1, 200, NULL, "a hash of the entry", "id of the entry") \
+X(TASK_ZONE, "Tasks[].TimeZone", TEXT, 1, 200, NULL, "Local", "zone of Cron, as in Europe/Paris") \
+X(TASK_OVERLAP, "Tasks[].Overlap", CHOICE, 0, 0, "allow|skip", "allow", "skip: no push while the last run is not over") \
+X(TASK_PAYLOAD, "Tasks[].Payload", DATA, 0, 1048576, NULL, "", "what an entry pushes") \
+X(TASK_QUEUE, "Tasks[].Queue", TEXT, 1, 200, NULL, "`Namespace`, else default", "queue to which an entry pushes") \
+X(TASK_MAX_RETRY, "Tasks[].MaxRetry", INT, 0, 2147483647, NULL, "`Retry.MaxRetry`", "retries of an entry's tasks; 0: none") \
+X(TASK_RETENTION, "Tasks[].Retention", TIME, 0, CQ_TEN_YEARS_S, NULL, "0", "how long an entry's tasks and their results are kept when done") \
+X(TASK_UNIQUE, "Tasks[].Unique", TIME, 0, CQ_TEN_YEARS_S, NULL, "0", "for how long an equal task is refused; at least 1 s, 0: not")
+/* clang-format on */
+
+typedef enum cq_key {
+#define CQ_KEY_ENUM(id, path, type, least, most, choices, standard, doc) CQ_K_##id,
+    CQ_CONFIG_KEYS(CQ_KEY_ENUM)
+#undef CQ_KEY_ENUM
+        CQ_KEY_COUNT
+} cq_key;
+
+typedef struct cq_key_row {
+    const char *path;
+    cq_key_type type;
+    int64_t least, most;
+    const char *choices; /* separated by | */
+    const char *standard;
+    const char *doc;
+} cq_key_row;
+
+extern const cq_key_row cq_key_rows[CQ_KEY_COUNT];
+
+/* The row for name directly below section ("", "WorkConf", "Tasks[]"), in any case;
+ * CQ_KEY_COUNT when there is none. */
+cq_key cq_key_find(const char *section, cq_str name);
+
+/* The last part of the path. */
+const char *cq_key_leaf(cq_key key);
+
+/* What name may have been meant to be: a key of the section, else a whole path from
+ * elsewhere. NULL: no idea. */
+const char *cq_key_nearest(const char *section, cq_str name);
+
+/* The index of text in choices, in any case; -1. */
+int cq_choice_find(const char *choices, cq_str text);
+/* The choice that is nearest to text; empty: none is near. */
+cq_str cq_choice_nearest(const char *choices, cq_str text);
+
+#endif
