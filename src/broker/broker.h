@@ -220,7 +220,8 @@ typedef struct cq_broker_ops {
 
     /* Push a batch; each item gets its status. OK when the store answered for all items,
      * whatever their statuses. On EIO items with status EIO may have been stored: push
-     * them again with `again`. OOM in the store is EFULL for the item. */
+     * them again with `again`; those that were not sent keep the status they came with.
+     * OOM in the store is EFULL for the item. */
     cronq_status (*push)(cq_broker *, cq_push *items, size_t count, int64_t now_ns,
                          cronq_error *);
 

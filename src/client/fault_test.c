@@ -209,6 +209,26 @@ static void a_store_that_is_not_there_is_given_up_in_time(void **state)
     cronq_client_free(client);
 }
 
+/* The first attempt after the end of the store meets a connection that looks fine. */
+static void what_was_never_sent_was_not_stored(void **state)
+{
+    redis_server *server = redis_server_start(NULL);
+    cronq_client *client = open_client(redis_server_uri(server),
+                                       CRONQ_CLIENT_OPTIONS(.push_timeout_ms = 100));
+    cronq_error err = { .text = "" };
+
+    (void)state;
+    assert_int_equal(cronq_client_push(client, CRONQ_TASK(.type = "t"), NULL, &err),
+                     CRONQ_OK);
+    redis_server_kill(server);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(cronq_client_push(client, CRONQ_TASK(.type = "t"), NULL, &err),
+                         CRONQ_EIO);
+    assert_non_null(strstr(err.text, "was not stored"));
+    cronq_client_free(client);
+    redis_server_stop(server);
+}
+
 /* The command is in the socket of a server that sleeps: it may yet run. */
 static void a_store_that_is_silent_may_have_stored(void **state)
 {
@@ -267,6 +287,7 @@ int main(void)
         cmocka_unit_test(a_full_store_is_said_to_be_full),
         cmocka_unit_test(a_wrong_password_is_reported_at_once),
         cmocka_unit_test(a_store_that_is_not_there_is_given_up_in_time),
+        cmocka_unit_test(what_was_never_sent_was_not_stored),
         cmocka_unit_test(a_store_that_is_silent_may_have_stored),
         cmocka_unit_test(nobody_waits_longer_than_it_may),
     };

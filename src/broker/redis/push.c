@@ -203,6 +203,7 @@ static cronq_status plan_round(push_round *round, cq_push *items, size_t count,
         call = call_of(round, items[i].queue, arena);
         if (!call)
             return cq_fail_nomem(err);
+        items[i].status = CRONQ_EIO; /* until there is an answer */
         round->next[i] = NO_ITEM;
         if (call->count++ == 0)
             call->first = i;
@@ -327,8 +328,6 @@ cronq_status cq_redis_push(cq_broker *broker, cq_push *items, size_t count,
     cq_arena arena;
     cq_conn *conn;
 
-    for (size_t i = 0; i < count; i++)
-        items[i].status = CRONQ_EIO;
     status = cq_pool_take(redis->pool, &conn, err);
     if (status)
         return status;
