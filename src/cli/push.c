@@ -13,6 +13,9 @@
 /* What the client takes at most unless it is told otherwise. */
 #define PAYLOAD_LIMIT_BYTES ((size_t)1 << 20)
 
+/* Somebody sits before the terminal. */
+#define PATIENCE_MS 3000
+
 /* A task that is being put together, and the memory that its fields point into. */
 typedef struct push_draft {
     cronq_task task;
@@ -172,7 +175,8 @@ static int push(const cq_cli *cli, const char *uri, const push_draft *draft)
     cronq_error err;
     int code;
 
-    if (cronq_client_new(uri, NULL, &client, &err) ||
+    if (cronq_client_new(uri, CRONQ_CLIENT_OPTIONS(.push_timeout_ms = PATIENCE_MS),
+                         &client, &err) ||
         cronq_client_push(client, &draft->task, &info, &err))
         code = cq_cli_report(cli, &err);
     else
