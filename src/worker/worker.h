@@ -7,6 +7,7 @@
 #define CQ_WORKER_WORKER_H
 
 #include "broker/broker.h"
+#include "worker/counters.h"
 
 #include <cronq/server.h>
 
@@ -27,6 +28,9 @@ void cq_worker_set_user_data(cq_worker *worker, void *user_data);
 
 cronq_status cq_worker_start(cq_worker *worker, cronq_error *err);
 void cq_worker_quiet(cq_worker *worker);
+
+/* What it has done so far; lives as long as the worker. */
+const cq_worker_counters *cq_worker_counts(const cq_worker *worker);
 
 /* Nothing taken that has not been answered for, and the last fetch found nothing. */
 bool cq_worker_idle(cq_worker *worker);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* worker/desk.h - where the fetcher and the worker threads hand attempts to each other.
+ *
+ * Invariants: waiting attempts are in the order in which they were fetched. Of the
+ * sleeping threads at most one is being woken at a time, and it wakes the next while
+ * there is more: so short tasks are done by few threads, and long ones wake them all.
+ * Finished attempts are on a stack without a lock. */
+#ifndef CQ_WORKER_DESK_H
+#define CQ_WORKER_DESK_H
+
+#include "worker/attempt.h"
+
+#include <pthread.h>
+
+typedef struct cq_desk {
+    pthread_mutex_t mutex;
+    pthread_cond_t more;
+    cronq_attempt *first, *last;
+    size_t sleepers;
+    bool waking, closed;
+    _Atomic(cronq_attempt *) finished; /* newest first */
+} cq_desk;
+
+void cq_desk_init(cq_desk *desk);
+void cq_desk_release(cq_desk *desk);
+
+/* The fetcher: append a chain of attempts. */
+void cq_desk_put(cq_desk *desk, cronq_attempt *first, cronq_attempt *last);
+/* A worker thread: the oldest one, waiting for it; NULL once the desk is closed. */
+cronq_attempt *cq_desk_take(cq_desk *desk);
+void cq_desk_close(cq_desk *desk);
+
+/* The fetcher: when was the oldest put there (INT64_MAX: none), with every thread busy?
+ */
+int64_t cq_desk_oldest_mono_ns(cq_desk *desk);
+/* Take back all that wait, oldest first; NULL when there are none. */
+cronq_attempt *cq_desk_take_back(cq_desk *desk);
+
+/* A worker thread: it has ended. */
+void cq_desk_finish(cq_desk *desk, cronq_attempt *attempt);
+/* The fetcher: all that have ended since, oldest first. */
+cronq_attempt *cq_desk_collect(cq_desk *desk);
+
+static inline bool cq_desk_has_finished(cq_desk *desk)
+{
+    return atomic_load(&desk->finished) != NULL;
+}
+
+#endif

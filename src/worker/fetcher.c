@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+/* fetcher.c - the loop: when to exchange, how much to take, when to sleep. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "worker/internal.h"
+
+#include <stdlib.h>
+
+#define AHEAD_WORK_NS     (5 * CQ_NS_PER_MS)
+#define AHEAD_PATIENCE_NS (100 * CQ_NS_PER_MS)
+#define MEAN_SHIFT        4 /* the running mean forgets a sixteenth with each task */
+#define RETRY_FIRST_MS    50
+#define RETRY_LIMIT_MS    5000
+#define RETRY_DOUBLINGS   10
+
+/* ---- how much ---- */
+
+static size_t ahead(const cq_fetcher *fetcher)
+{
+    const cronq_server_options *options = fetcher->worker->options;
+    int64_t fits;
+
+    if (options->strict_priority || options->no_take_ahead || fetcher->small_left ||
+        fetcher->mean_ns < 0)
+        return 0;
+    fits = AHEAD_WORK_NS / (fetcher->mean_ns + 1);
+    return fits < CQ_AHEAD_LIMIT ? (size_t)fits : CQ_AHEAD_LIMIT;
+}
+
+static size_t capacity(const cq_fetcher *fetcher)
+{
+    return fetcher->worker->options->concurrency + ahead(fetcher);
+}
+
+/* Tasks that may be asked for now. None while outcomes pile up: what can not be answered
+ * for is not taken. */
+static uint32_t free_slots(cq_fetcher *fetcher)
+{
+    size_t may = capacity(fetcher), used = fetcher->in_hand + fetcher->asked, slots;
+    size_t unanswered = fetcher->outbox.count + fetcher->parked.count;
+
+    if (atomic_load(&fetcher->worker->quiet) || used >= may)
+        return 0;
+    if (unanswered > fetcher->worker->options->concurrency + CQ_BATCH_LIMIT)
+        return 0;
+    slots = may - used;
+    return slots < CQ_BATCH_LIMIT ? (uint32_t)slots : CQ_BATCH_LIMIT;
+}
+
+static bool overlaps(const cq_fetcher *fetcher)
+{
+    return fetcher->flow && fetcher->worker->intake->max_in_flight > 1;
+}
+
+/* Two exchanges share the slots between them. */
+static uint32_t next_budget(cq_fetcher *fetcher)
+{
+    size_t slots = free_slots(fetcher), half = (capacity(fetcher) + 1) / 2;
+
+    if (overlaps(fetcher) && slots > half)
+        slots = half;
+    return (uint32_t)slots;
+}
+
+/* With one in the air another is sent only when it is worth a round trip. */
+static bool should_send(cq_fetcher *fetcher, uint32_t budget)
+{
+    size_t outcomes = fetcher->outbox.count;
+
+    if (cq_mono_ns() < fetcher->retry_at_mono_ns)
+        return false;
+    if (fetcher->in_air == 0)
+        return outcomes || (budget && fetcher->more_work) || fetcher->more_due;
+    if (fetcher->in_air >= CQ_FLIGHTS || !overlaps(fetcher))
+        return false;
+    return outcomes + budget > capacity(fetcher) / 4;
+}
+
+/* ---- what came back ---- */
+
+static void note_duration(cq_fetcher *fetcher, const cronq_attempt *attempt)
+{
+    int64_t ns = attempt->ended_at_mono_ns - attempt->started_at_mono_ns;
+
+    if (fetcher->mean_ns < 0)
+        fetcher->mean_ns = ns;
+    else
+        fetcher->mean_ns += (ns - fetcher->mean_ns) / (1 << MEAN_SHIFT);
+}
+
+static void collect(cq_fetcher *fetcher)
+{
+    cq_worker *worker = fetcher->worker;
+    cronq_attempt *attempt = cq_desk_collect(&worker->desk);
+
+    for (cronq_attempt *next; attempt; attempt = next) {
+        next = attempt->next;
+        fetcher->in_hand--;
+        note_duration(fetcher, attempt);
+        if (attempt->unwritten) {
+            cq_count(&worker->counters.lost, 1);
+            cq_fetcher_retire(fetcher, attempt);
+        } else {
+            cq_chain_append(&fetcher->outbox, attempt);
+        }
+    }
+}
+
+static void unpark(cq_fetcher *fetcher)
+{
+    if (fetcher->parked.count && cq_mono_ns() >= fetcher->parked_until_mono_ns)
+        cq_chain_prepend(&fetcher->outbox, &fetcher->parked);
+}
+
+/* Give back what waits for a thread: all of it when we are quiet, or when the oldest has
+ * lost its patience. Then handlers are slower than they were, so nothing more is taken
+ * ahead until they are short again. */
+static void give_back_waiting(cq_fetcher *fetcher)
+{
+    cq_desk *desk = &fetcher->worker->desk;
+    bool quiet = atomic_load(&fetcher->worker->quiet);
+    cronq_attempt *attempt;
+
+    if (fetcher->in_hand == 0)
+        return;
+    if (!quiet && cq_desk_oldest_mono_ns(desk) > cq_mono_ns() - AHEAD_PATIENCE_NS)
+        return;
+    attempt = cq_desk_take_back(desk);
+    if (attempt && !quiet)
+        fetcher->mean_ns = AHEAD_PATIENCE_NS;
+    for (cronq_attempt *next; attempt; attempt = next) {
+        next = attempt->next;
+        fetcher->in_hand--;
+        cq_attempt_give_back(attempt);
+        cq_chain_append(&fetcher->outbox, attempt);
+    }
+}
+
+/* ---- the store goes and comes ---- */
+
+static void failed(cq_fetcher *fetcher, const cronq_error *err)
+{
+    uint32_t doublings =
+        fetcher->failures < RETRY_DOUBLINGS ? fetcher->failures : RETRY_DOUBLINGS;
+    int64_t delay_ms = (int64_t)RETRY_FIRST_MS << doublings;
+
+    if (delay_ms > RETRY_LIMIT_MS)
+        delay_ms = RETRY_LIMIT_MS;
+    delay_ms -= (int64_t)cq_random_below(&fetcher->random, (uint64_t)delay_ms / 2);
+    if (fetcher->failures++ == 0) {
+        fetcher->down_since_mono_ns = cq_mono_ns();
+        CQ_WARN(&fetcher->worker->logger, "cannot fetch tasks, trying again: %s",
+                err->text);
+    }
+    fetcher->more_work = true;
+    fetcher->retry_at_mono_ns = cq_mono_ns() + delay_ms * CQ_NS_PER_MS;
+}
+
+static void succeeded(cq_fetcher *fetcher)
+{
+    if (fetcher->failures == 0)
+        return;
+    CQ_INFO(&fetcher->worker->logger, "fetching tasks again, after %lld ms",
+            (long long)((cq_mono_ns() - fetcher->down_since_mono_ns) / CQ_NS_PER_MS));
+    fetcher->failures = 0;
+    fetcher->retry_at_mono_ns = 0;
+}
+
+static void look_for_lost(cq_fetcher *fetcher)
+{
+    cronq_error err = { .text = "cannot look for the tasks of a lost answer" };
+
+    if (fetcher->lost_count == 0 || fetcher->in_air || fetcher->failures ||
+        cq_mono_ns() < fetcher->look_at_mono_ns)
+        return;
+    if (cq_take_lost(fetcher))
+        failed(fetcher, &err);
+}
+
+/* ---- sleeping ---- */
+
+static int64_t earlier(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
+static int64_t sleep_until(cq_fetcher *fetcher, int64_t now_ns)
+{
+    cq_worker *worker = fetcher->worker;
+    int64_t until_ns = now_ns + worker->options->delayed_check_interval_ms * CQ_NS_PER_MS;
+
+    if (fetcher->retry_at_mono_ns > now_ns)
+        until_ns = earlier(until_ns, fetcher->retry_at_mono_ns);
+    if (fetcher->parked.count)
+        until_ns = earlier(until_ns, fetcher->parked_until_mono_ns);
+    if (fetcher->lost_count && !fetcher->failures)
+        until_ns = earlier(until_ns, fetcher->look_at_mono_ns);
+    if (fetcher->in_hand)
+        until_ns =
+            earlier(until_ns, cq_add_saturating(cq_desk_oldest_mono_ns(&worker->desk),
+                                                AHEAD_PATIENCE_NS));
+    return until_ns;
+}
+
+static void wait_for_work(cq_fetcher *fetcher, int64_t until_ns)
+{
+    cq_intake *intake = fetcher->worker->intake;
+    cq_wait wait = { .until_mono_ns = until_ns };
+    cronq_error err;
+
+    if (intake->ops->wait(intake, &wait, &err)) {
+        atomic_store(&fetcher->idle, false);
+        failed(fetcher, &err);
+        return;
+    }
+    if (wait.work || wait.due)
+        atomic_store(&fetcher->idle, false);
+    fetcher->more_work = wait.work || wait.due;
+    fetcher->more_due = wait.due;
+}
+
+/* Without a free slot there is nothing to wait for in the store; without a store neither.
+ */
+static void rest(cq_fetcher *fetcher)
+{
+    int64_t now_ns = cq_mono_ns(), until_ns = sleep_until(fetcher, now_ns);
+    bool nap = free_slots(fetcher) == 0 || fetcher->retry_at_mono_ns > now_ns;
+    bool idle = !nap && fetcher->in_hand == 0 && fetcher->parked.count == 0;
+
+    if (until_ns <= now_ns)
+        return;
+    atomic_store(&fetcher->idle, idle);
+    atomic_store(&fetcher->sleep, nap ? CQ_NAPPING : CQ_WAITING);
+    if (cq_desk_has_finished(&fetcher->worker->desk) || atomic_load(&fetcher->poked)) {
+        atomic_store(&fetcher->sleep, CQ_AWAKE);
+        return;
+    }
+    if (nap)
+        cq_event_wait(&fetcher->nap, (until_ns - now_ns) / CQ_NS_PER_MS + 1);
+    else
+        wait_for_work(fetcher, until_ns);
+    atomic_store(&fetcher->sleep, CQ_AWAKE);
+    cq_event_clear(&fetcher->nap);
+}
+
+void cq_fetcher_wake(cq_fetcher *fetcher)
+{
+    cq_intake *intake = fetcher->worker->intake;
+    int was;
+
+    if (atomic_load(&fetcher->sleep) == CQ_AWAKE)
+        return;
+    was = atomic_exchange(&fetcher->sleep, CQ_AWAKE);
+    if (was == CQ_NAPPING)
+        cq_event_set(&fetcher->nap);
+    else if (was == CQ_WAITING)
+        intake->ops->wake(intake);
+}
+
+void cq_fetcher_poke(cq_fetcher *fetcher)
+{
+    atomic_store(&fetcher->poked, true);
+    cq_fetcher_wake(fetcher);
+}
+
+/* ---- the loop ---- */
+
+static void step(cq_fetcher *fetcher)
+{
+    uint32_t budget = next_budget(fetcher);
+    cronq_status status;
+    cronq_error err;
+
+    if (should_send(fetcher, budget)) {
+        atomic_store(&fetcher->idle, false);
+        status = cq_flight_send(
+            fetcher,
+            fetcher->more_work || fetcher->outbox.count || fetcher->in_air ? budget : 0,
+            &err);
+        if (status)
+            failed(fetcher, &err);
+        return;
+    }
+    if (fetcher->in_air == 0) {
+        rest(fetcher);
+        return;
+    }
+    status = cq_flight_receive(fetcher, &err);
+    if (status)
+        failed(fetcher, &err);
+    else
+        succeeded(fetcher);
+}
+
+static bool has_ended(cq_fetcher *fetcher)
+{
+    bool nothing_left =
+        fetcher->in_hand == 0 && fetcher->outbox.count == 0 && fetcher->parked.count == 0;
+    bool look_first = fetcher->lost_count && fetcher->look_at_mono_ns == 0;
+
+    if (!atomic_load(&fetcher->stopping) || fetcher->in_air)
+        return false;
+    return atomic_load(&fetcher->give_up) ||
+           (nothing_left && (!look_first || fetcher->failures));
+}
+
+static void *run(void *arg)
+{
+    cq_fetcher *fetcher = arg;
+
+    while (!has_ended(fetcher)) {
+        atomic_store(&fetcher->poked, false);
+        collect(fetcher);
+        unpark(fetcher);
+        give_back_waiting(fetcher);
+        look_for_lost(fetcher);
+        step(fetcher);
+        atomic_store(&fetcher->in_hand_seen, fetcher->in_hand);
+    }
+    collect(fetcher);
+    atomic_store(&fetcher->in_hand_seen, fetcher->in_hand);
+    pthread_mutex_lock(&fetcher->mutex);
+    fetcher->finished = true;
+    pthread_cond_broadcast(&fetcher->changed);
+    pthread_mutex_unlock(&fetcher->mutex);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+cronq_status cq_fetcher_init(cq_fetcher *fetcher, cq_worker *worker, cronq_error *err)
+{
+    const cronq_server_options *options = worker->options;
+    cronq_status status;
+
+    *fetcher = (cq_fetcher){ .worker = worker, .mean_ns = -1, .more_work = true };
+    fetcher->nap.fd = -1;
+    status = cq_event_init(&fetcher->nap, err);
+    if (status)
+        return status;
+    fetcher->flights = calloc(CQ_FLIGHTS, sizeof *fetcher->flights);
+    if (!fetcher->flights) {
+        cq_event_release(&fetcher->nap);
+        return cq_fail_nomem(err);
+    }
+    cq_random_init(&fetcher->random);
+    fetcher->fence = (uint32_t)cq_random_below(&fetcher->random, CQ_FENCE_LIMIT - 1);
+    cq_shares_init(&fetcher->shares, options->queues, options->queue_count,
+                   options->strict_priority);
+    pthread_mutex_init(&fetcher->mutex, NULL);
+    cq_cond_init(&fetcher->changed);
+    return CRONQ_OK;
+}
+
+void cq_fetcher_release(cq_fetcher *fetcher)
+{
+    if (!fetcher->flights)
+        return;
+    pthread_cond_destroy(&fetcher->changed);
+    pthread_mutex_destroy(&fetcher->mutex);
+    cq_event_release(&fetcher->nap);
+    free(fetcher->flights);
+    fetcher->flights = NULL;
+}
+
+cronq_status cq_fetcher_start(cq_fetcher *fetcher, cronq_error *err)
+{
+    cronq_status status =
+        cq_thread_start(&fetcher->thread, "cronq-fetcher", run, fetcher, err);
+
+    fetcher->running = status == CRONQ_OK;
+    return status;
+}
+
+bool cq_fetcher_wait_end(cq_fetcher *fetcher, int64_t until_mono_ns)
+{
+    bool finished, in_time = true;
+
+    pthread_mutex_lock(&fetcher->mutex);
+    while (!fetcher->finished && in_time)
+        in_time = cq_cond_wait_until(&fetcher->changed, &fetcher->mutex, until_mono_ns);
+    finished = fetcher->finished;
+    pthread_mutex_unlock(&fetcher->mutex);
+    return finished;
+}
+
+void cq_fetcher_join(cq_fetcher *fetcher)
+{
+    if (fetcher->running)
+        pthread_join(fetcher->thread, NULL);
+    fetcher->running = false;
+}

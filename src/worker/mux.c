@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* mux.c - routes and middlewares. */
+#include "worker/mux.h"
+
+#include "base/error.h"
+#include "codec/key.h"
+#include "codec/option.h"
+#include "codec/text.h"
+
+#include <stdlib.h>
+
+#define NOT_FOUND_BYTES 8192
+
+/* What a middleware is given to go on with: the rest of the chain. */
+struct cronq_next {
+    const cq_mux *mux;
+    size_t index; /* of the next wrapper */
+};
+
+void cq_mux_init(cq_mux *mux)
+{
+    *mux = (cq_mux){ 0 };
+}
+
+void cq_mux_release(cq_mux *mux)
+{
+    for (size_t i = 0; i < mux->route_count; i++)
+        free(mux->routes[i].pattern);
+    free(mux->routes);
+    free(mux->wrappers);
+    cq_mux_init(mux);
+}
+
+static cronq_status check_pattern(const cq_mux *mux, const char *pattern,
+                                  cronq_error *err)
+{
+    if (!pattern || cq_is_blank(cq_str_of(pattern)))
+        return cq_fail(err, CRONQ_EINVAL, "pattern: is blank");
+    for (size_t i = 0; i < mux->route_count; i++)
+        if (strcmp(mux->routes[i].pattern, pattern) == 0)
+            return cq_fail(err, CRONQ_EEXIST, "pattern %s: has a handler already",
+                           pattern);
+    return CRONQ_OK;
+}
+
+cronq_status cq_mux_add(cq_mux *mux, const char *pattern, cronq_handler *handler,
+                        void *arg, cronq_error *err)
+{
+    cronq_status status = check_pattern(mux, pattern, err);
+    cq_route route = { .handler = handler, .arg = arg }, *routes;
+    size_t at = mux->route_count;
+
+    if (status)
+        return status;
+    if (!handler)
+        return cq_fail(err, CRONQ_EINVAL, "handler of pattern %s: is NULL", pattern);
+    routes = realloc(mux->routes, (mux->route_count + 1) * sizeof *routes);
+    if (!routes)
+        return cq_fail_nomem(err);
+    mux->routes = routes;
+    route.len = strlen(pattern);
+    route.pattern = strdup(pattern);
+    if (!route.pattern)
+        return cq_fail_nomem(err);
+    for (; at > 0 && routes[at - 1].len < route.len; at--)
+        routes[at] = routes[at - 1];
+    routes[at] = route;
+    mux->route_count++;
+    return CRONQ_OK;
+}
+
+cronq_status cq_mux_use(cq_mux *mux, cronq_middleware *middleware, void *arg,
+                        cronq_error *err)
+{
+    cq_wrapper *wrappers;
+
+    if (!middleware)
+        return cq_fail(err, CRONQ_EINVAL, "middleware: is NULL");
+    wrappers = realloc(mux->wrappers, (mux->wrapper_count + 1) * sizeof *wrappers);
+    if (!wrappers)
+        return cq_fail_nomem(err);
+    mux->wrappers = wrappers;
+    wrappers[mux->wrapper_count++] = (cq_wrapper){ middleware, arg };
+    return CRONQ_OK;
+}
+
+const cq_route *cq_mux_find(const cq_mux *mux, cq_str type)
+{
+    for (size_t i = 0; i < mux->route_count; i++) {
+        const cq_route *route = &mux->routes[i];
+
+        if (cq_str_starts(type, (cq_str){ route->pattern, route->len }))
+            return route;
+    }
+    return NULL;
+}
+
+static cronq_status no_handler(cronq_attempt *attempt)
+{
+    cronq_status status;
+    const char *quoted;
+    cq_buf buf;
+
+    cq_buf_init(&buf, NOT_FOUND_BYTES);
+    cq_go_quote(&buf, cq_str_of(cronq_attempt_type(attempt)));
+    quoted = cq_buf_text(&buf);
+    status = cronq_attempt_fail(attempt, "handler not found for task %s",
+                                quoted ? quoted : "of a very long type");
+    cq_buf_release(&buf);
+    return status;
+}
+
+cronq_status cronq_next_run(const cronq_next *next, cronq_attempt *attempt)
+{
+    const cq_mux *mux = next->mux;
+    const cq_route *route;
+
+    if (next->index < mux->wrapper_count) {
+        const cq_wrapper *wrapper = &mux->wrappers[next->index];
+        cronq_next rest = { mux, next->index + 1 };
+
+        return wrapper->middleware(attempt, &rest, wrapper->arg);
+    }
+    route = cq_mux_find(mux, cq_str_of(cronq_attempt_type(attempt)));
+    return route ? route->handler(attempt, route->arg) : no_handler(attempt);
+}
+
+cronq_status cq_mux_run(const cq_mux *mux, cronq_attempt *attempt)
+{
+    cronq_next all = { mux, 0 };
+
+    return cronq_next_run(&all, attempt);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/* outcome.c - outcomes, and messages as they are afterwards. */
+#include "worker/outcome.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/utf8.h"
+
+/* A century: what is longer is for ever. */
+#define FAR_S ((int64_t)100 * 366 * 24 * 3600)
+
+int64_t cq_add_saturating(int64_t a, int64_t b)
+{
+    int64_t sum;
+
+    if (__builtin_add_overflow(a, b, &sum))
+        return b < 0 ? INT64_MIN : INT64_MAX;
+    return sum;
+}
+
+static bool exhausted(const cq_message *message)
+{
+    return message->retried >= message->max_retry;
+}
+
+cq_outcome_kind cq_outcome_kind_of(const cq_ending *ending, const cq_message *message)
+{
+    switch (ending->status) {
+    case CRONQ_OK:
+        return message->retention_s > 0 ? CQ_COMPLETE : CQ_DONE;
+    case CRONQ_EREVOKED:
+        return CQ_DONE;
+    case CRONQ_ENORETRY:
+        return CQ_ARCHIVE;
+    case CRONQ_ERETRYIN:
+        return ending->failure && exhausted(message) ? CQ_ARCHIVE : CQ_RETRY;
+    default:
+        if (ending->aborted)
+            return CQ_GIVE_BACK;
+        return ending->failure && exhausted(message) ? CQ_ARCHIVE : CQ_RETRY;
+    }
+}
+
+cronq_status cq_outcome_rewrite(const cq_message *message, cq_outcome_kind kind,
+                                bool failure, cq_str error_text, int64_t now_s,
+                                cq_buf *out, cronq_error *err)
+{
+    cq_message changed = *message;
+    cronq_status status;
+    cq_buf repaired;
+
+    if (kind == CQ_COMPLETE) {
+        changed.completed_at_s = now_s;
+        return cq_message_encode(&changed, out, err);
+    }
+    cq_buf_init(&repaired, CQ_ERROR_TEXT_LIMIT_BYTES);
+    cq_utf8_repair(&repaired, error_text.data, error_text.len, CQ_ERROR_TEXT_LIMIT_BYTES);
+    changed.error_msg = cq_buf_str(&repaired);
+    changed.last_failed_at_s = now_s;
+    if (kind == CQ_RETRY && failure && changed.retried < INT32_MAX)
+        changed.retried++;
+    status = cq_message_encode(&changed, out, err);
+    cq_buf_release(&repaired);
+    return status;
+}
+
+cronq_status cq_outcome_replace_corrupt(cq_str queue, cq_str id, const char *why,
+                                        int64_t now_s, cq_buf *out, cronq_error *err)
+{
+    cq_message message = { .type = CQ_STR(CQ_TYPE_CORRUPT), .queue = queue };
+    cronq_status status;
+    cq_buf repaired;
+
+    cq_buf_init(&repaired, CQ_ERROR_TEXT_LIMIT_BYTES);
+    cq_utf8_repair(&repaired, id.data, id.len, CQ_ERROR_TEXT_LIMIT_BYTES);
+    message.id = cq_buf_str(&repaired);
+    message.error_msg = cq_str_of(why);
+    message.last_failed_at_s = now_s;
+    status = cq_message_encode(&message, out, err);
+    cq_buf_release(&repaired);
+    return status;
+}
+
+cronq_status cq_message_check(cronq_bytes bytes, cq_str queue, cq_str id, cq_arena *arena,
+                              cq_message *out, cronq_error *err)
+{
+    cq_message message;
+    cronq_status status = cq_message_decode(bytes, arena, &message, err);
+
+    if (status)
+        return status;
+    if (!cq_str_eq(message.id, id))
+        return cq_fail(err, CRONQ_EPROTO, "message of another task: id %.*s",
+                       CQ_FMT(message.id));
+    if (!cq_str_eq(message.queue, queue))
+        return cq_fail(err, CRONQ_EPROTO, "message of another queue: %.*s",
+                       CQ_FMT(message.queue));
+    *out = message;
+    return CRONQ_OK;
+}
+
+int64_t cq_deadline_ns(const cq_message *message, int64_t start_ns)
+{
+    int64_t timeout_s = message->timeout_s, deadline_s = message->deadline_at_s;
+    int64_t end_ns = INT64_MAX, fixed_ns;
+
+    if (timeout_s == 0 && deadline_s == 0)
+        timeout_s = CQ_DEFAULT_TIMEOUT_S;
+    if (timeout_s > FAR_S)
+        timeout_s = FAR_S;
+    if (timeout_s < 0) /* ours never are; the reference takes them as over */
+        return start_ns;
+    if (timeout_s > 0)
+        end_ns = cq_add_saturating(start_ns, timeout_s * CQ_NS_PER_S);
+    if (deadline_s == 0)
+        return end_ns;
+    if (deadline_s > INT64_MAX / CQ_NS_PER_S)
+        fixed_ns = INT64_MAX;
+    else
+        fixed_ns = deadline_s < 0 ? 0 : deadline_s * CQ_NS_PER_S;
+    return fixed_ns < end_ns ? fixed_ns : end_ns;
+}

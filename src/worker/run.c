@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* run.c - running an attempt on a worker thread, and judging how it ended. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "worker/internal.h"
+#include "worker/retry.h"
+
+#include <unistd.h>
+
+/* Why an attempt did not succeed: the whole text, and what callbacks get of it. */
+typedef struct failing {
+    cronq_error error;
+    cq_str text;
+} failing;
+
+static void begin(cronq_attempt *attempt)
+{
+    int64_t end_ns;
+
+    attempt->started_at_mono_ns = cq_mono_ns();
+    attempt->started_at_ns = cq_now_ns(attempt->worker);
+    end_ns = cq_deadline_ns(&attempt->message, attempt->started_at_ns);
+    attempt->deadline_at_ns = end_ns;
+    if (end_ns != INT64_MAX)
+        atomic_store(&attempt->deadline_mono_ns,
+                     cq_add_saturating(attempt->started_at_mono_ns,
+                                       end_ns - attempt->started_at_ns));
+    if (end_ns <= attempt->started_at_ns)
+        cq_attempt_cancel(attempt, CRONQ_ETIMEDOUT);
+    atomic_store(&attempt->phase, CQ_RUNNING);
+}
+
+static void forget_cancel_fd(cronq_attempt *attempt)
+{
+    cq_worker *worker = attempt->worker;
+
+    if (attempt->cancel_fd < 0)
+        return;
+    pthread_mutex_lock(&worker->cancel_mutex);
+    close(attempt->cancel_fd);
+    attempt->cancel_fd = -1;
+    pthread_mutex_unlock(&worker->cancel_mutex);
+}
+
+static void log_end(const cronq_attempt *attempt, cronq_log_level level, const char *what,
+                    cq_str text)
+{
+    cq_log_about about = cq_attempt_about(attempt);
+
+    about.duration_ms =
+        (attempt->ended_at_mono_ns - attempt->started_at_mono_ns) / CQ_NS_PER_MS;
+    CQ_LOG_ABOUT(&attempt->worker->logger, level, &about, "%s%s%.*s", what,
+                 text.len ? ": " : "", CQ_FMT(text));
+}
+
+static const char *reason_text(int reason)
+{
+    if (reason == CRONQ_ETIMEDOUT)
+        return CQ_TEXT_TIMED_OUT;
+    return reason == CRONQ_ESTATE ? CQ_TEXT_LEASE_EXPIRED : CQ_TEXT_CANCELED;
+}
+
+/* What ends the attempt from outside beats what the handler said, unless that was ok. */
+static cronq_status judge(cronq_attempt *attempt, cronq_status status, failing *why)
+{
+    int reason = atomic_load(&attempt->reason);
+
+    if (status == CRONQ_ERETRYIN && attempt->retry_in_ms < 0)
+        status = CRONQ_EFAILED;
+    why->text = cq_buf_str(&attempt->error_text);
+    if (why->text.len == 0)
+        why->text = cq_str_of(cronq_status_text(status));
+    if (reason && reason != CQ_ABORTED) {
+        status = (cronq_status)reason;
+        why->text = cq_str_of(reason_text(reason));
+    }
+    cq_fail(&why->error, status, "%.*s", CQ_FMT(why->text));
+    return status;
+}
+
+static bool counts_as_failure(cronq_attempt *attempt, cronq_status status,
+                              const failing *why)
+{
+    const cronq_server_options *options = attempt->worker->options;
+
+    if (status == CRONQ_ERETRYIN)
+        return attempt->retry_counted;
+    if (status == CRONQ_ENORETRY || !options->is_failure)
+        return true;
+    return options->is_failure(&why->error, options->is_failure_arg);
+}
+
+static int64_t retry_at_s(cronq_attempt *attempt, cronq_status status, const failing *why,
+                          int64_t now_ns, cq_random *random)
+{
+    int64_t delay_ms = attempt->retry_in_ms;
+
+    if (status != CRONQ_ERETRYIN)
+        delay_ms = cq_retry_delay_ms(attempt->worker->options, attempt->message.retried,
+                                     &why->error, attempt->type, random);
+    return cq_seconds_up(cq_add_saturating(now_ns / CQ_NS_PER_MS, delay_ms));
+}
+
+static void set_outcome(cronq_attempt *attempt, cq_outcome_kind kind, bool failure)
+{
+    attempt->outcome = (cq_outcome){ .kind = kind,
+                                     .failure = failure,
+                                     .queue = attempt->queue,
+                                     .fence = attempt->fence,
+                                     .taken_at_ns = attempt->taken_at_ns,
+                                     .id = attempt->message.id,
+                                     .unique_key = attempt->message.unique_key };
+}
+
+void cq_attempt_give_back(cronq_attempt *attempt)
+{
+    set_outcome(attempt, CQ_GIVE_BACK, false);
+    atomic_store(&attempt->phase, CQ_FINISHED);
+}
+
+static void rewrite(cronq_attempt *attempt, cq_str text, int64_t now_s)
+{
+    cq_outcome *outcome = &attempt->outcome;
+    cronq_error err;
+
+    if (cq_outcome_rewrite(&attempt->message, outcome->kind, outcome->failure, text,
+                           now_s, &attempt->rewritten, &err)) {
+        attempt->unwritten = true;
+        log_end(attempt, CRONQ_LOG_ERROR, "outcome cannot be written",
+                cq_str_of(err.text));
+        return;
+    }
+    outcome->message = (cronq_bytes){ attempt->rewritten.data, attempt->rewritten.len };
+}
+
+static void conclude_ok(cronq_attempt *attempt)
+{
+    static const cq_ending ok = { .status = CRONQ_OK };
+    cq_outcome_kind kind = cq_outcome_kind_of(&ok, &attempt->message);
+    int64_t now_s;
+
+    if (cronq_attempt_cancel_reason(attempt) == CRONQ_ETIMEDOUT)
+        log_end(attempt, CRONQ_LOG_WARN, "done, but late: after its deadline",
+                (cq_str){ 0 });
+    set_outcome(attempt, kind, false);
+    if (kind == CQ_DONE)
+        return;
+    now_s = cq_now_ns(attempt->worker) / CQ_NS_PER_S;
+    attempt->outcome.at_s = cq_add_saturating(now_s, attempt->message.retention_s);
+    rewrite(attempt, (cq_str){ 0 }, now_s);
+}
+
+static void conclude_not_ok(cronq_attempt *attempt, cronq_status status,
+                            cq_random *random)
+{
+    static const char *const words[] = {
+        [CQ_DONE] = "dropped by its handler", [CQ_COMPLETE] = "completed",
+        [CQ_RETRY] = "failed, to be retried", [CQ_ARCHIVE] = "failed, archived",
+        [CQ_GIVE_BACK] = "given back",
+    };
+    const cronq_server_options *options = attempt->worker->options;
+    int64_t now_ns = cq_now_ns(attempt->worker);
+    failing why = { 0 };
+    cq_ending ending = { .aborted = atomic_load(&attempt->reason) == CQ_ABORTED };
+    cq_outcome_kind kind;
+
+    ending.status = judge(attempt, status, &why);
+    ending.failure = counts_as_failure(attempt, ending.status, &why);
+    kind = cq_outcome_kind_of(&ending, &attempt->message);
+    if (options->on_error && kind != CQ_GIVE_BACK)
+        options->on_error(attempt, &why.error, options->on_error_arg);
+    set_outcome(attempt, kind, ending.failure);
+    log_end(attempt, kind == CQ_ARCHIVE ? CRONQ_LOG_WARN : CRONQ_LOG_INFO, words[kind],
+            why.text);
+    if (kind == CQ_DONE || kind == CQ_GIVE_BACK)
+        return;
+    if (kind == CQ_RETRY)
+        attempt->outcome.at_s = retry_at_s(attempt, ending.status, &why, now_ns, random);
+    rewrite(attempt, why.text, now_ns / CQ_NS_PER_S);
+}
+
+/* Somebody else has the task, or will. Only a success is still worth a try while the
+ * store has not said so: the fence decides. */
+static bool is_lost(cronq_attempt *attempt, cronq_status status)
+{
+    if (atomic_load(&attempt->lost))
+        return true;
+    return status && cronq_attempt_cancel_reason(attempt) == CRONQ_ESTATE;
+}
+
+static void conclude_lost(cronq_attempt *attempt)
+{
+    const cronq_server_options *options = attempt->worker->options;
+    cronq_error why;
+
+    attempt->unwritten = true;
+    cq_fail(&why, CRONQ_ESTATE, "%s", CQ_TEXT_LEASE_EXPIRED);
+    if (options->on_error)
+        options->on_error(attempt, &why, options->on_error_arg);
+    log_end(attempt, CRONQ_LOG_WARN, "lease lost, outcome not written", (cq_str){ 0 });
+}
+
+void cq_attempt_run(cronq_attempt *attempt, cq_random *random)
+{
+    cq_worker *worker = attempt->worker;
+    cronq_status status;
+
+    begin(attempt);
+    status = cronq_attempt_cancel_reason(attempt);
+    if (!status) {
+        cq_deadlines_watch(&worker->deadlines, attempt);
+        status = cq_mux_run(&worker->mux, attempt);
+    }
+    attempt->ended_at_mono_ns = cq_mono_ns();
+    if (is_lost(attempt, status))
+        conclude_lost(attempt);
+    else if (status == CRONQ_OK)
+        conclude_ok(attempt);
+    else
+        conclude_not_ok(attempt, status, random);
+    forget_cancel_fd(attempt);
+    cq_arena_release(&attempt->memory);
+    atomic_store(&attempt->phase, CQ_FINISHED);
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/* worker.c - a worker's life: putting its parts together, starting and stopping. */
+#include "worker/worker.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "worker/internal.h"
+
+#include <stdlib.h>
+
+#define ABORT_PATIENCE_MS 1000 /* for handlers that were cancelled by the stop */
+
+/* ---- making ---- */
+
+static cronq_status copy_queues(cq_worker *worker, cronq_error *err)
+{
+    const cronq_server_options *options = worker->options;
+
+    worker->queues = calloc(options->queue_count, sizeof *worker->queues);
+    if (!worker->queues)
+        return cq_fail_nomem(err);
+    for (size_t i = 0; i < options->queue_count; i++)
+        worker->queues[i] = cq_str_of(options->queues[i].name);
+    return CRONQ_OK;
+}
+
+static void init_locks(cq_worker *worker)
+{
+    pthread_mutex_init(&worker->state_mutex, NULL);
+    pthread_mutex_init(&worker->cancel_mutex, NULL);
+    cq_live_init(&worker->live);
+    cq_desk_init(&worker->desk);
+    cq_deadlines_init(&worker->deadlines, worker);
+    cq_heartbeat_init(&worker->heartbeat, worker);
+    cq_mux_init(&worker->mux);
+}
+
+static void destroy(cq_worker *worker)
+{
+    if (worker->intake)
+        worker->intake->ops->intake_close(worker->intake);
+    cq_recoverer_release(&worker->recoverer);
+    cq_fetcher_release(&worker->fetcher);
+    cq_event_release(&worker->ended);
+    cq_mux_release(&worker->mux);
+    cq_heartbeat_release(&worker->heartbeat);
+    cq_deadlines_release(&worker->deadlines);
+    cq_desk_release(&worker->desk);
+    cq_live_release(&worker->live);
+    pthread_mutex_destroy(&worker->cancel_mutex);
+    pthread_mutex_destroy(&worker->state_mutex);
+    free(worker->hands);
+    free(worker->queues);
+    free(worker);
+}
+
+cronq_status cq_worker_new(cq_broker *broker, const cronq_server_options *options,
+                           cq_worker **out, cronq_error *err)
+{
+    cq_worker *worker = calloc(1, sizeof *worker);
+    cronq_status status;
+
+    if (!worker)
+        return cq_fail_nomem(err);
+    worker->broker = broker;
+    worker->options = options;
+    worker->logger = options->logger;
+    worker->ended.fd = -1;
+    init_locks(worker);
+    status = copy_queues(worker, err);
+    if (!status)
+        status = cq_event_init(&worker->ended, err);
+    if (!status)
+        status = cq_fetcher_init(&worker->fetcher, worker, err);
+    if (!status)
+        status = cq_recoverer_init(&worker->recoverer, worker, err);
+    if (status) {
+        destroy(worker);
+        return status;
+    }
+    *out = worker;
+    return CRONQ_OK;
+}
+
+static cronq_status check_new(cq_worker *worker, const char *what, cronq_error *err)
+{
+    cq_worker_state state;
+
+    pthread_mutex_lock(&worker->state_mutex);
+    state = worker->state;
+    pthread_mutex_unlock(&worker->state_mutex);
+    if (state == CQ_WORKER_NEW)
+        return CRONQ_OK;
+    return cq_fail(err, CRONQ_ESTATE, "%s: the server has been started", what);
+}
+
+cronq_status cq_worker_add(cq_worker *worker, const char *pattern, cronq_handler *handler,
+                           void *arg, cronq_error *err)
+{
+    cronq_status status = check_new(worker, "handler", err);
+
+    return status ? status : cq_mux_add(&worker->mux, pattern, handler, arg, err);
+}
+
+cronq_status cq_worker_use(cq_worker *worker, cronq_middleware *middleware, void *arg,
+                           cronq_error *err)
+{
+    cronq_status status = check_new(worker, "middleware", err);
+
+    return status ? status : cq_mux_use(&worker->mux, middleware, arg, err);
+}
+
+void cq_worker_set_user_data(cq_worker *worker, void *user_data)
+{
+    worker->user_data = user_data;
+}
+
+const cq_worker_counters *cq_worker_counts(const cq_worker *worker)
+{
+    return &worker->counters;
+}
+
+/* ---- starting ---- */
+
+static void *run_hand(void *arg)
+{
+    cq_hand *hand = arg;
+    cq_worker *worker = hand->worker;
+    cronq_attempt *attempt;
+
+    while ((attempt = cq_desk_take(&worker->desk))) {
+        cq_attempt_run(attempt, &hand->random);
+        cq_desk_finish(&worker->desk, attempt);
+        cq_fetcher_wake(&worker->fetcher);
+    }
+    return NULL;
+}
+
+static cronq_status start_hands(cq_worker *worker, cronq_error *err)
+{
+    uint32_t count = worker->options->concurrency;
+    cronq_status status = CRONQ_OK;
+
+    worker->hands = calloc(count, sizeof *worker->hands);
+    if (!worker->hands)
+        return cq_fail_nomem(err);
+    while (worker->hand_count < count && !status) {
+        cq_hand *hand = &worker->hands[worker->hand_count];
+
+        hand->worker = worker;
+        cq_random_init(&hand->random);
+        status = cq_thread_start(&hand->thread, "cronq-worker", run_hand, hand, err);
+        worker->hand_count += !status;
+    }
+    return status;
+}
+
+/* Those that hand out work last: nothing is taken before everyone is in place. */
+static cronq_status start_threads(cq_worker *worker, cronq_error *err)
+{
+    cronq_status status = worker->broker->ops->intake_open(worker->broker, worker->queues,
+                                                           worker->options->queue_count,
+                                                           &worker->intake, err);
+
+    if (!status)
+        status = start_hands(worker, err);
+    if (!status)
+        status = cq_deadlines_start(&worker->deadlines, err);
+    if (!status)
+        status = cq_heartbeat_start(&worker->heartbeat, err);
+    if (!status)
+        status = cq_components_start(worker, err);
+    if (status)
+        return status;
+    status = cq_thread_start(&worker->listener, "cronq-listener", cq_listener_run, worker,
+                             err);
+    worker->listening = !status;
+    return status ? status : cq_fetcher_start(&worker->fetcher, err);
+}
+
+static void end_threads(cq_worker *worker, bool join_hands)
+{
+    atomic_store(&worker->ending, true);
+    cq_event_set(&worker->ended);
+    cq_desk_close(&worker->desk);
+    for (size_t i = 0; i < worker->hand_count; i++) {
+        if (join_hands)
+            pthread_join(worker->hands[i].thread, NULL);
+        else
+            pthread_detach(worker->hands[i].thread);
+    }
+    worker->hand_count = 0;
+    cq_heartbeat_join(&worker->heartbeat);
+    cq_ticker_stop(worker->ticker);
+    worker->ticker = NULL;
+    if (worker->listening)
+        pthread_join(worker->listener, NULL);
+    worker->listening = false;
+    cq_deadlines_stop(&worker->deadlines);
+}
+
+cronq_status cq_worker_start(cq_worker *worker, cronq_error *err)
+{
+    cronq_status status;
+
+    pthread_mutex_lock(&worker->state_mutex);
+    if (worker->state == CQ_WORKER_NEW) {
+        status = start_threads(worker, err);
+        if (status)
+            end_threads(worker, true);
+        worker->state = status ? CQ_WORKER_STOPPED : CQ_WORKER_ACTIVE;
+    } else {
+        status = cq_fail(err, CRONQ_ESTATE, "the server has been started already");
+    }
+    pthread_mutex_unlock(&worker->state_mutex);
+    return status;
+}
+
+/* ---- stopping ---- */
+
+void cq_worker_quiet(cq_worker *worker)
+{
+    atomic_store(&worker->quiet, true);
+    if (worker->intake)
+        cq_fetcher_poke(&worker->fetcher);
+}
+
+bool cq_worker_idle(cq_worker *worker)
+{
+    return atomic_load(&worker->fetcher.idle);
+}
+
+static void abort_attempt(cronq_attempt *attempt, void *arg)
+{
+    (void)arg;
+    cq_attempt_cancel(attempt, CQ_ABORTED);
+}
+
+/* The fetcher ends by itself once every attempt is answered for. */
+static void end_fetching(cq_worker *worker)
+{
+    cq_fetcher *fetcher = &worker->fetcher;
+    int64_t until_ns = cq_mono_ns() + worker->options->shutdown_timeout_ms * CQ_NS_PER_MS;
+
+    atomic_store(&fetcher->stopping, true);
+    cq_worker_quiet(worker);
+    if (!cq_fetcher_wait_end(fetcher, until_ns)) {
+        cq_live_each(&worker->live, abort_attempt, NULL);
+        until_ns = cq_mono_ns() + ABORT_PATIENCE_MS * CQ_NS_PER_MS;
+        if (!cq_fetcher_wait_end(fetcher, until_ns)) {
+            atomic_store(&fetcher->give_up, true);
+            cq_fetcher_poke(fetcher);
+        }
+    }
+    cq_fetcher_join(fetcher);
+}
+
+static void report_unwritten(cq_worker *worker)
+{
+    size_t count = worker->fetcher.outbox.count + worker->fetcher.parked.count;
+
+    if (count)
+        CQ_ERROR(&worker->logger,
+                 "%zu outcomes could not be written: those tasks will run again", count);
+}
+
+cronq_status cq_worker_stop(cq_worker *worker, size_t *running, cronq_error *err)
+{
+    pthread_mutex_lock(&worker->state_mutex);
+    if (worker->state == CQ_WORKER_ACTIVE) {
+        end_fetching(worker);
+        worker->left_running = atomic_load(&worker->fetcher.in_hand_seen);
+        report_unwritten(worker);
+        end_threads(worker, worker->left_running == 0);
+    }
+    worker->state = CQ_WORKER_STOPPED;
+    *running = worker->left_running;
+    pthread_mutex_unlock(&worker->state_mutex);
+    if (*running == 0)
+        return CRONQ_OK;
+    return cq_fail(err, CRONQ_ETIMEDOUT, "%zu handlers still run after %lld ms", *running,
+                   (long long)worker->options->shutdown_timeout_ms);
+}
+
+void cq_worker_free(cq_worker *worker)
+{
+    size_t running;
+
+    if (!worker)
+        return;
+    cq_worker_stop(worker, &running, NULL);
+    if (running == 0)
+        destroy(worker);
+}
+
+/* ---- the last resort ---- */
+
+static void collect_running(cronq_attempt *attempt, void *arg)
+{
+    cq_flight *flight = arg;
+    cq_exchange *exchange = &flight->exchange;
+
+    if (cq_attempt_phase(attempt) != CQ_RUNNING ||
+        exchange->outcome_count == CQ_BATCH_LIMIT)
+        return;
+    flight->outcomes[exchange->outcome_count++] =
+        (cq_outcome){ .kind = CQ_GIVE_BACK,
+                      .queue = attempt->queue,
+                      .fence = attempt->fence,
+                      .taken_at_ns = attempt->taken_at_ns,
+                      .id = attempt->message.id };
+}
+
+/* The fetcher's thread has ended, so its flights and the intake are ours. More than a
+ * batch are left to their leases. */
+void cq_worker_give_back_running(cq_worker *worker)
+{
+    cq_flight *flight = &worker->fetcher.flights[0];
+    cq_intake *intake = worker->intake;
+    cq_arena arena;
+
+    if (!intake || worker->left_running == 0)
+        return;
+    cq_arena_init(&arena, (size_t)1 << 20);
+    flight->exchange = (cq_exchange){ .now_ns = cq_now_ns(worker),
+                                      .outcomes = flight->outcomes,
+                                      .arena = &arena };
+    cq_live_each(&worker->live, collect_running, flight);
+    if (intake->ops->exchange_send(intake, &flight->exchange, NULL) == CRONQ_OK)
+        intake->ops->exchange_recv(intake, &flight->exchange, NULL);
+    cq_arena_release(&arena);
+}
