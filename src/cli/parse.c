@@ -263,8 +263,12 @@ static void read_globals(cq_cli *cli)
     cli->help = cq_cli_has(cli, "help");
     cli->color = !cli->json && !cq_cli_has(cli, "no-color") && !(no_color && *no_color) &&
                  isatty(STDOUT_FILENO);
-    if (cli->command == &cq_cli_root && cq_cli_has(cli, "version"))
+    if (cq_cli_has(cli, "version")) {
+        cli->command = &cq_cli_root;
+        cli->path[strlen(cli->root->name)] = '\0';
+        cli->arg_count = 0;
         cq_cli_enter(cli, &cq_cli_version);
+    }
 }
 
 int cq_cli_parse(cq_cli *cli, int argc, char **argv)

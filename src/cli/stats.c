@@ -107,10 +107,15 @@ static size_t name_width(const listing *list)
     return width;
 }
 
+/* Milliseconds matter only while there are few. */
 static void append_wait(const cronq_queue_info *queue, cq_buf *out)
 {
-    if (queue->latency_ms > 0)
-        cq_duration_print(out, queue->latency_ms * 1000000);
+    int64_t wait_ms = queue->latency_ms;
+
+    if (wait_ms >= 10000)
+        wait_ms -= wait_ms % 1000;
+    if (wait_ms > 0)
+        cq_duration_print(out, wait_ms * 1000000);
     else
         cq_buf_append_char(out, '-');
 }

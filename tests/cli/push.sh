@@ -124,6 +124,12 @@ expect 0 "$CRONQ" stats mail
 says "paused"
 expect 0 "$CRONQ" stats mail --json
 same true "$(json queues 0 paused)"
+# A terminal that is too narrow for the table, and colours only on a terminal.
+expect 0 script -qec "stty cols 20; '$CRONQ' stats mail" /dev/null
+says " scheduled 1"
+says "[33mpaused"
+expect 0 script -qec "stty cols 20; '$CRONQ' --no-color stats mail" /dev/null
+case $out in *"[33m"*) broken "no colours with --no-color" ;; esac
 expect 0 "$CRONQ" queue resume mail
 expect 6 "$CRONQ" queue resume mail
 # A queue may be paused before its first task.
