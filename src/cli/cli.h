@@ -124,6 +124,7 @@ const cq_cli_command *cq_cli_find(const cq_cli_command *parent, const char *name
 void cq_cli_enter(cq_cli *cli, const cq_cli_command *verb);
 
 /* The subcommands, a file each. */
+extern const cq_cli_command cq_cli_bench;
 extern const cq_cli_command cq_cli_completion;
 extern const cq_cli_command cq_cli_config;
 extern const cq_cli_command cq_cli_help_command;
