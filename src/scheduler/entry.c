@@ -78,7 +78,7 @@ static cronq_status check_task(const cronq_task *task, cronq_error *err)
     if (!task->headers && task->header_count)
         return cq_fail(err, CRONQ_EINVAL, "headers is NULL but header_count is %zu",
                        task->header_count);
-    return CRONQ_OK;
+    return task->id ? cq_check_task_id(cq_str_of(task->id), err) : CRONQ_OK;
 }
 
 static cronq_status take_options(cq_entry *entry, const char *task_type,
