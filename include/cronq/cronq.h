@@ -5,6 +5,7 @@
 
 #include "base.h"
 #include "client.h"
+#include "cron.h"
 #include "inspector.h"
 #include "scheduler.h"
 #include "server.h"

@@ -5,10 +5,9 @@
 #include "base/civil.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/quote.h"
 
 #include <stdlib.h>
-
-#define SHOWN_BYTES 64 /* of a refused text */
 
 enum field { YEAR, MONTH, DAY, HOUR, MINUTE, SECOND, FIELD_COUNT };
 
@@ -23,18 +22,14 @@ static const struct {
     { "minute", 2, 0, 59, ':' }, { "second", 2, 0, 59, '\0' },
 };
 
-static cq_str shown(cq_str text)
-{
-    return (cq_str){ text.data, text.len < SHOWN_BYTES ? text.len : SHOWN_BYTES };
-}
-
 static cronq_status malformed(cq_str text, cronq_error *err)
 {
-    text = shown(text);
+    char room[CQ_QUOTED_ROOM];
+
     return cq_fail(err, CRONQ_EINVAL,
-                   "\"%.*s\" is not a time like 2026-01-15T10:17:42Z or "
+                   "%s is not a time like 2026-01-15T10:17:42Z or "
                    "2026-01-15T10:17:42.5+01:00",
-                   CQ_FMT(text));
+                   cq_quoted(text, room));
 }
 
 /* Take so many digits from the front of rest; -1 when they are not there. */
@@ -65,6 +60,8 @@ static bool take_char(cq_str *rest, char c)
 
 static cronq_status take_fields(cq_str text, cq_str *rest, int *values, cronq_error *err)
 {
+    char room[CQ_QUOTED_ROOM];
+
     for (int i = 0; i < FIELD_COUNT; i++) {
         values[i] = take_digits(rest, fields[i].digits);
         if (values[i] < 0 || (fields[i].after && !take_char(rest, fields[i].after)))
@@ -75,9 +72,9 @@ static cronq_status take_fields(cq_str text, cq_str *rest, int *values, cronq_er
             i == DAY ? cq_days_in_month(values[YEAR], values[MONTH]) : fields[i].max;
 
         if (values[i] < fields[i].min || values[i] > max)
-            return cq_fail(err, CRONQ_EINVAL, "\"%.*s\": %s %d is not within %d and %d",
-                           CQ_FMT(shown(text)), fields[i].name, values[i], fields[i].min,
-                           max);
+            return cq_fail(err, CRONQ_EINVAL, "%s: %s %d is not within %d and %d",
+                           cq_quoted(text, room), fields[i].name, values[i],
+                           fields[i].min, max);
     }
     return CRONQ_OK;
 }
@@ -139,6 +136,7 @@ cronq_status cq_rfc3339_parse_s(cq_str text, int64_t *unix_s, int32_t *ns,
 
 cronq_status cq_rfc3339_parse(cq_str text, int64_t *unix_ns, cronq_error *err)
 {
+    char room[CQ_QUOTED_ROOM];
     int64_t s, whole_ns, sum;
     int32_t ns;
     cronq_status status = cq_rfc3339_parse_s(text, &s, &ns, err);
@@ -147,9 +145,8 @@ cronq_status cq_rfc3339_parse(cq_str text, int64_t *unix_ns, cronq_error *err)
         return status;
     if (__builtin_mul_overflow(s, CQ_NS_PER_S, &whole_ns) ||
         __builtin_add_overflow(whole_ns, ns, &sum))
-        return cq_fail(err, CRONQ_EINVAL,
-                       "\"%.*s\" is not within the years 1678 and 2262",
-                       CQ_FMT(shown(text)));
+        return cq_fail(err, CRONQ_EINVAL, "%s is not within the years 1678 and 2262",
+                       cq_quoted(text, room));
     *unix_ns = sum;
     return CRONQ_OK;
 }

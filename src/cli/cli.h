@@ -127,6 +127,7 @@ void cq_cli_enter(cq_cli *cli, const cq_cli_command *verb);
 extern const cq_cli_command cq_cli_bench;
 extern const cq_cli_command cq_cli_completion;
 extern const cq_cli_command cq_cli_config;
+extern const cq_cli_command cq_cli_cron;
 extern const cq_cli_command cq_cli_help_command;
 extern const cq_cli_command cq_cli_man;
 extern const cq_cli_command cq_cli_push;

@@ -3,11 +3,17 @@
 #include "cli/cli.h"
 
 static const cq_cli_command *const verbs[] = {
-    &cq_cli_push,         &cq_cli_stats,
-    &cq_cli_queue,        &cq_cli_config,
-    &cq_cli_bench,        &cq_cli_completion,
-    &cq_cli_help_command, &cq_cli_man,
-    &cq_cli_version,      NULL,
+    &cq_cli_push,
+    &cq_cli_stats,
+    &cq_cli_queue,
+    &cq_cli_cron,
+    &cq_cli_config,
+    &cq_cli_bench,
+    &cq_cli_completion,
+    &cq_cli_help_command,
+    &cq_cli_man,
+    &cq_cli_version,
+    NULL,
 };
 
 const cq_cli_command cq_cli_root = {

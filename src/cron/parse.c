@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/duration.h"
 #include "base/error.h"
+#include "base/quote.h"
 #include "base/utf8.h"
 
 #include <stdio.h>
@@ -12,8 +13,6 @@
 #include <strings.h>
 
 #define SPEC_MAX_BYTES ((size_t)1 << 20)
-#define SHOWN_BYTES    40 /* of a refused value */
-#define SHOWN_SIZE     (4 * SHOWN_BYTES + 4)
 
 static const char *const month_names[] = { "jan", "feb", "mar", "apr", "may", "jun",
                                            "jul", "aug", "sep", "oct", "nov", "dec" };
@@ -63,25 +62,6 @@ static size_t column_of(cq_str spec, const char *at)
         p += len ? len : 1;
     }
     return column;
-}
-
-/* The value in quotes, cut, with control characters written as \x00. */
-static const char *quote(cq_str value, char *out)
-{
-    size_t len = 0;
-
-    out[len++] = '"';
-    for (size_t i = 0; i < value.len && i < SHOWN_BYTES; i++) {
-        unsigned char c = (unsigned char)value.data[i];
-
-        if (c < 0x20 || c == 0x7f)
-            len += (size_t)sprintf(out + len, "\\x%02x", c);
-        else
-            out[len++] = (char)c;
-    }
-    out[len++] = '"';
-    out[len] = '\0';
-    return out;
 }
 
 /* "FIELD, column N: TEXT". */
@@ -196,7 +176,7 @@ static bool read_int(cq_str text, int64_t *out)
 /* A number or a name; which numbers are allowed is looked at later. */
 static cronq_status read_value(const place *in, cq_str text, int64_t *out)
 {
-    char shown[SHOWN_SIZE];
+    char room[CQ_QUOTED_ROOM];
     const field *f = in->field;
 
     for (int i = 0; f->names && i <= f->max - f->min; i++)
@@ -208,7 +188,7 @@ static cronq_status read_value(const place *in, cq_str text, int64_t *out)
     if (read_int(text, out))
         return CRONQ_OK;
     return refuse(in, text.data, "%s is not a number within %d and %d%s",
-                  quote(text, shown), f->min, f->max, f->or_name);
+                  cq_quoted(text, room), f->min, f->max, f->or_name);
 }
 
 typedef struct range {
@@ -221,7 +201,7 @@ typedef struct range {
 static cronq_status read_bounds(const place *in, cq_str text, range *out, bool *single)
 {
     cq_str low, high, more;
-    char shown[SHOWN_SIZE];
+    char room[CQ_QUOTED_ROOM];
     cronq_status status;
 
     take_part(&text, '-', &low);
@@ -240,17 +220,17 @@ static cronq_status read_bounds(const place *in, cq_str text, range *out, bool *
         return CRONQ_OK;
     if (take_part(&text, '-', &more))
         return refuse(in, out->text.data, "%s has more than one hyphen",
-                      quote(out->text, shown));
+                      cq_quoted(out->text, room));
     return read_value(in, high, &out->last);
 }
 
 static cronq_status read_step(const place *in, cq_str text, range *out)
 {
-    char shown[SHOWN_SIZE];
+    char room[CQ_QUOTED_ROOM];
 
     if (!read_int(text, &out->step) || out->step < 1)
         return refuse(in, text.data, "step %s is not a whole number from 1",
-                      quote(text, shown));
+                      cq_quoted(text, room));
     /* "*" followed by "/2" is a list of values like any other. */
     out->star = out->star && out->step == 1;
     return CRONQ_OK;
@@ -260,14 +240,15 @@ static cronq_status check_range(const place *in, const range *r)
 {
     const field *f = in->field;
     int64_t bad = r->first < f->min || r->first > f->max ? r->first : r->last;
-    char shown[SHOWN_SIZE];
+    char room[CQ_QUOTED_ROOM];
 
     if (bad < f->min || bad > f->max)
         return refuse(in, r->text.data, "%lld in %s is not within %d and %d%s",
-                      (long long)bad, quote(r->text, shown), f->min, f->max, f->or_name);
+                      (long long)bad, cq_quoted(r->text, room), f->min, f->max,
+                      f->or_name);
     if (r->first > r->last)
         return refuse(in, r->text.data, "%s ends (%lld) before it begins (%lld)",
-                      quote(r->text, shown), (long long)r->last, (long long)r->first);
+                      cq_quoted(r->text, room), (long long)r->last, (long long)r->first);
     return CRONQ_OK;
 }
 
@@ -276,7 +257,7 @@ static cronq_status read_range(const place *in, cq_str text, uint64_t *set)
 {
     range r = { .text = text, .step = 1 };
     cq_str bounds, step, more;
-    char shown[SHOWN_SIZE];
+    char room[CQ_QUOTED_ROOM];
     cronq_status status;
     bool single;
 
@@ -287,7 +268,7 @@ static cronq_status read_range(const place *in, cq_str text, uint64_t *set)
     if (take_part(&text, '/', &step)) {
         if (take_part(&text, '/', &more))
             return refuse(in, r.text.data, "%s has more than one slash",
-                          quote(r.text, shown));
+                          cq_quoted(r.text, room));
         status = read_step(in, step, &r);
         if (single)
             r.last = in->field->max;
@@ -308,16 +289,16 @@ static cronq_status read_range(const place *in, cq_str text, uint64_t *set)
 /* Ranges with commas between them. Empty ones are passed over, as the reference does. */
 static cronq_status read_field(const place *in, cq_str text, uint64_t *set)
 {
+    char room[CQ_QUOTED_ROOM];
     cronq_status status = CRONQ_OK;
     cq_str whole = text, part;
 
     while (!status && take_part(&text, ',', &part))
         if (part.len)
             status = read_range(in, part, set);
-    /* The reference tries every second of five years. */
+    /* The reference would try every second of five years. */
     if (!status && *set == 0 && in->field == &fields[CQ_CRON_SECOND])
-        return refuse(in, whole.data, "\"%.*s\" has no value",
-                      whole.len < SHOWN_BYTES ? (int)whole.len : SHOWN_BYTES, whole.data);
+        return refuse(in, whole.data, "%s has no value", cq_quoted(whole, room));
     return status;
 }
 
@@ -377,7 +358,7 @@ static cronq_status parse_every(const place *in, cq_str text, cq_cron *cron)
 static cronq_status parse_descriptor(place *in, cq_str text, cq_cron *cron)
 {
     const cq_str every = CQ_STR("@every ");
-    char shown[SHOWN_SIZE];
+    char room[CQ_QUOTED_ROOM];
 
     if (cq_str_starts(text, every))
         return parse_every(in, after(text, every.len), cron);
@@ -389,7 +370,7 @@ static cronq_status parse_descriptor(place *in, cq_str text, cq_cron *cron)
         in, text.data,
         "%s is none of @yearly, @annually, @monthly, @weekly, @daily, @midnight, "
         "@hourly and @every DURATION",
-        quote(text, shown));
+        cq_quoted(text, room));
 }
 
 static cq_str trim(cq_str text)

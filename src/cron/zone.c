@@ -7,6 +7,7 @@
 #include "cron/zone.h"
 
 #include "base/error.h"
+#include "base/quote.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,6 @@
 #define HEADER_BYTES 44
 #define TYPE_BYTES   6
 #define OFFSET_MAX_S (26 * 3600)
-#define SHOWN_BYTES  64 /* of a refused name */
 #define COUNTS_AT    20
 #define VERSION_2    '2'
 #define VERSION_AT   4
@@ -153,15 +153,12 @@ static void read_footer(cq_str data, cq_zone *zone)
             (cq_str){ data.data, (size_t)(end - data.data) }, &zone->rule);
 }
 
-static cq_str shown(cq_str name)
-{
-    return (cq_str){ name.data, name.len < SHOWN_BYTES ? name.len : SHOWN_BYTES };
-}
-
 static cronq_status broken(cq_str name, cronq_error *err)
 {
-    return cq_fail(err, CRONQ_EINVAL, "\"%.*s\" is not a time zone: its file is not TZif",
-                   CQ_FMT(shown(name)));
+    char room[CQ_QUOTED_ROOM];
+
+    return cq_fail(err, CRONQ_EINVAL, "%s is not a time zone: its file is not TZif",
+                   cq_quoted(name, room));
 }
 
 cronq_status cq_zone_decode(cq_str name, cq_str data, cq_zone **out, cronq_error *err)
@@ -236,6 +233,20 @@ static int read_file(const char *path, char **out, size_t *len)
     return error;
 }
 
+static cronq_status refuse_file(cq_str name, const char *path, int error,
+                                cronq_error *err)
+{
+    char room[CQ_QUOTED_ROOM];
+
+    if (error == ENOMEM)
+        return cq_fail_nomem(err);
+    if (error == ENOENT || error == ENOTDIR)
+        return cq_fail(err, CRONQ_EINVAL, "unknown time zone %s: no such file below %s",
+                       cq_quoted(name, room), ZONE_DIR);
+    return cq_fail_errno(err, CRONQ_EINVAL, error, "time zone %s: cannot read %s",
+                         cq_quoted(name, room), path);
+}
+
 static cronq_status open_file(cq_str name, const char *path, cq_zone **out,
                               cronq_error *err)
 {
@@ -244,16 +255,8 @@ static cronq_status open_file(cq_str name, const char *path, cq_zone **out,
     int error = read_file(path, &data, &len);
     cronq_status status;
 
-    if (error == ENOMEM)
-        return cq_fail_nomem(err);
-    if (error == ENOENT || error == ENOTDIR)
-        return cq_fail(err, CRONQ_EINVAL,
-                       "unknown time zone \"%.*s\" (no such file below " ZONE_DIR ")",
-                       CQ_FMT(shown(name)));
     if (error)
-        return cq_fail_errno(err, CRONQ_EINVAL, error,
-                             "time zone \"%.*s\": cannot read %s", CQ_FMT(shown(name)),
-                             path);
+        return refuse_file(name, path, error, err);
     status = cq_zone_decode(name, (cq_str){ data, len }, out, err);
     free(data);
     return status;
@@ -279,7 +282,7 @@ static bool name_is_safe(cq_str name)
 
 cronq_status cq_zone_open(cq_str name, cq_zone **out, cronq_error *err)
 {
-    char path[sizeof ZONE_DIR + 1 + CQ_ZONE_NAME_MAX_BYTES];
+    char path[sizeof ZONE_DIR + 1 + CQ_ZONE_NAME_MAX_BYTES], room[CQ_QUOTED_ROOM];
 
     if (name.len == 0 || cq_str_eq(name, CQ_STR("UTC")))
         return open_utc(out, err);
@@ -287,11 +290,10 @@ cronq_status cq_zone_open(cq_str name, cq_zone **out, cronq_error *err)
         return access(LOCAL_FILE, F_OK) == 0 ? open_file(name, LOCAL_FILE, out, err)
                                              : open_utc(out, err);
     if (!name_is_safe(name))
-        return cq_fail(
-            err, CRONQ_EINVAL,
-            "\"%.*s\" cannot be a time zone: at most %d bytes, without \"..\" and "
-            "without a leading slash",
-            CQ_FMT(shown(name)), CQ_ZONE_NAME_MAX_BYTES);
+        return cq_fail(err, CRONQ_EINVAL,
+                       "%s cannot be a time zone: at most %d bytes, without \"..\" and "
+                       "without a leading slash",
+                       cq_quoted(name, room), CQ_ZONE_NAME_MAX_BYTES);
     snprintf(path, sizeof path, "%s/%.*s", ZONE_DIR, CQ_FMT(name));
     return open_file(name, path, out, err);
 }
