@@ -169,5 +169,6 @@ int conformance_run(const char *name, conformance_store *store)
     the_store = store;
     add_cases(tests, &count, conformance_push_cases);
     add_cases(tests, &count, conformance_exchange_cases);
+    add_cases(tests, &count, conformance_wait_cases);
     return _cmocka_run_group_tests(name, tests, count, NULL, NULL);
 }

@@ -298,6 +298,29 @@ static void outcomes_unknown(cq_exchange *exchange)
         exchange->outcomes[i].status = CRONQ_EIO;
 }
 
+/* With the scripts loaded: a forward that is refused would run after its exchange. */
+static cronq_status connect_intake(cq_redis_intake *intake, cq_arena *arena,
+                                   cronq_error *err)
+{
+    static const cq_lua used[] = { CQ_LUA_forward, CQ_LUA_exchange };
+    const cq_redis *redis = intake->redis;
+    cronq_status status;
+
+    if (intake->conn)
+        return CRONQ_OK;
+    status = cq_pool_dial(redis->pool, &intake->conn, err);
+    if (status) {
+        intake->conn = NULL;
+        return status;
+    }
+    for (size_t i = 0; i < 2 && !status; i++)
+        status = cq_script_load(intake->conn,
+                                cq_redis_script(redis, intake->conn, used[i]), arena, err);
+    if (status)
+        drop_conn(intake);
+    return status;
+}
+
 static cronq_status send_exchange(cq_redis_intake *intake, cq_redis_sent *sent,
                                   cronq_error *err)
 {
@@ -305,8 +328,8 @@ static cronq_status send_exchange(cq_redis_intake *intake, cq_redis_sent *sent,
 
     if (!status)
         status = make_calls(sent, err);
-    if (!status && !intake->conn)
-        status = cq_pool_dial(intake->redis->pool, &intake->conn, err);
+    if (!status)
+        status = connect_intake(intake, sent->exchange->arena, err);
     if (status)
         return status;
     cq_redis_send_calls(intake->redis, intake->conn, sent->calls, sent->call_count);
@@ -482,5 +505,7 @@ cronq_status cq_redis_exchange_recv(cq_intake *base, cq_exchange *exchange,
     }
     intake->oldest = (intake->oldest + 1) % CQ_REDIS_IN_FLIGHT;
     intake->in_flight--;
+    intake->fetches += exchange->budget > 0;
+    intake->forwards += exchange->forward;
     return CRONQ_OK;
 }

@@ -168,7 +168,7 @@ typedef struct cq_redis_intake {
     cq_conn *conn;                          /* for exchanges; NULL: none yet, or lost */
     cq_redis_sent sent[CQ_REDIS_IN_FLIGHT]; /* a ring */
     uint32_t oldest, in_flight;
-    uint64_t delivered; /* tasks taken, ever */
+    uint64_t fetches, forwards, delivered; /* exchanges that did, and tasks taken, ever */
     int64_t complained_mono_ns;
     cq_redis_watch *watch; /* watch.c */
 } cq_redis_intake;

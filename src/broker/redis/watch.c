@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/redis/watch.c - waiting for work. */
-#include "broker/redis/redis.h"
+/* broker/redis/watch.c - the waiting side of a watch: reading, arming, sleeping. */
+#include "broker/redis/watch.h"
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/thread.h"
+#include "base/log.h"
 
+#include <math.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <time.h>
 
-struct cq_redis_watch {
-    cq_event event;
-    cq_redis_intake *intake;
-};
+#define ARENA_BYTES   ((size_t)4 << 20)
+#define REFUSED_NS    (60 * CQ_NS_PER_S) /* then tracking is tried again */
+#define ECHO_NS       (5 * CQ_NS_PER_MS) /* a notice so soon is of our own doing */
+#define STEP_ASIDE_US 2000
+#define NOTHING_DUE   INT64_MAX
+
+/* ---- life ---- */
 
 cronq_status cq_redis_watch_new(cq_redis_intake *intake, cq_redis_watch **out,
                                 cronq_error *err)
@@ -27,6 +33,11 @@ cronq_status cq_redis_watch_new(cq_redis_intake *intake, cq_redis_watch **out,
         free(watch);
         return status;
     }
+    pthread_mutex_init(&watch->lock, NULL);
+    cq_arena_init(&watch->arena, ARENA_BYTES);
+    cq_random_init(&watch->random);
+    for (size_t i = 0; i < intake->queue_count; i++)
+        watch->views[i].stale = CQ_VIEW_ALL;
     *out = watch;
     return CRONQ_OK;
 }
@@ -35,38 +46,425 @@ void cq_redis_watch_free(cq_redis_watch *watch)
 {
     if (!watch)
         return;
+    cq_conn_free(watch->listener);
+    cq_conn_free(watch->watcher);
+    cq_arena_release(&watch->arena);
+    pthread_mutex_destroy(&watch->lock);
     cq_event_release(&watch->event);
     free(watch);
 }
 
-cronq_status cq_redis_wait(cq_intake *base, cq_wait *wait, cronq_error *err)
-{
-    cq_redis_intake *intake = cq_redis_intake_of(base);
-    int64_t ms = (wait->until_mono_ns - cq_mono_ns()) / CQ_NS_PER_MS;
-
-    (void)err;
-    if (ms < 0)
-        ms = 0;
-    if (ms > 20)
-        ms = 20;
-    cq_event_wait(&intake->watch->event, ms);
-    wait->woken = cq_event_clear(&intake->watch->event);
-    wait->work = wait->due = !wait->woken;
-    return CRONQ_OK;
-}
-
 void cq_redis_wake(cq_intake *base)
 {
-    cq_event_set(&cq_redis_intake_of(base)->watch->event);
+    cq_redis_watch *watch = cq_redis_intake_of(base)->watch;
+
+    atomic_store(&watch->woken, true);
+    cq_event_set(&watch->event);
 }
 
-cronq_status cq_redis_listen(cq_intake *base, int64_t timeout_ms, cq_cancel_fn *on_cancel,
-                             void *arg, cronq_error *err)
+static void all_stale(cq_redis_watch *watch)
 {
-    (void)base;
-    (void)on_cancel;
-    (void)arg;
-    (void)err;
-    cq_sleep_ms(timeout_ms > 100 ? 100 : timeout_ms);
+    for (size_t i = 0; i < watch->intake->queue_count; i++)
+        watch->views[i].stale = CQ_VIEW_ALL;
+}
+
+static void drop_watcher(cq_redis_watch *watch)
+{
+    cq_conn_free(watch->watcher);
+    watch->watcher = NULL;
+    watch->tracked_id = 0;
+    all_stale(watch);
+}
+
+/* ---- tracking ---- */
+
+static int64_t listener_of(cq_redis_watch *watch)
+{
+    int64_t id;
+
+    pthread_mutex_lock(&watch->lock);
+    id = watch->listener_id;
+    pthread_mutex_unlock(&watch->lock);
+    return id;
+}
+
+static void tracking_refused(cq_redis_watch *watch, cq_str why)
+{
+    const cq_redis *redis = watch->intake->redis;
+
+    watch->refused_until = cq_mono_ns() + REFUSED_NS;
+    if (!watch->complained)
+        CQ_WARN(&redis->logger,
+                "the store refuses to tell about new tasks: %.*s; looking every %lld ms",
+                CQ_FMT(why), (long long)redis->check_ms);
+    watch->complained = true;
+}
+
+/* Have the present listener hear what changes of what the watcher reads. */
+static cronq_status track(cq_redis_watch *watch, cronq_error *err)
+{
+    int64_t id = listener_of(watch);
+    cronq_status status;
+    cq_reply *reply;
+
+    if (id == watch->tracked_id)
+        return CRONQ_OK;
+    watch->tracked_id = 0;
+    all_stale(watch);
+    if (!id || cq_mono_ns() < watch->refused_until)
+        return CRONQ_OK;
+    cq_conn_command(watch->watcher, 5);
+    cq_conn_arg_text(watch->watcher, "CLIENT");
+    cq_conn_arg_text(watch->watcher, "TRACKING");
+    cq_conn_arg_text(watch->watcher, "ON");
+    cq_conn_arg_text(watch->watcher, "REDIRECT");
+    cq_conn_arg_int(watch->watcher, id);
+    status = cq_conn_read(watch->watcher, &watch->arena, &reply, err);
+    if (status)
+        return status;
+    if (reply->type != CQ_REPLY_ERROR) {
+        watch->tracked_id = id;
+        watch->complained = false;
+    } else if (listener_of(watch) == id) {
+        tracking_refused(watch, reply->text);
+    }
     return CRONQ_OK;
+}
+
+/* ---- reading ---- */
+
+static const struct view_key {
+    uint8_t bit;
+    size_t argc;
+    const char *command, *name, *rest[3];
+} view_keys[] = {
+    { CQ_VIEW_PENDING, 3, "LINDEX", "pending", { "-1" } },
+    { CQ_VIEW_PAUSED, 2, "EXISTS", "paused", { NULL } },
+    { CQ_VIEW_SCHEDULED, 5, "ZRANGE", "scheduled", { "0", "0", "WITHSCORES" } },
+    { CQ_VIEW_RETRY, 5, "ZRANGE", "retry", { "0", "0", "WITHSCORES" } },
+};
+
+enum { VIEW_KEYS = sizeof view_keys / sizeof view_keys[0] };
+
+static void ask(cq_redis_watch *watch, size_t queue, const struct view_key *key)
+{
+    cq_conn *conn = watch->watcher;
+
+    cq_conn_command(conn, key->argc);
+    cq_conn_arg_text(conn, key->command);
+    cq_conn_arg_str(conn, cq_redis_key(&watch->arena, watch->intake->queues[queue].prefix,
+                                       key->name, CQ_STR("")));
+    for (size_t i = 2; i < key->argc; i++)
+        cq_conn_arg_text(conn, key->rest[i - 2]);
+}
+
+/* Never 0. */
+static uint64_t hash_of(cq_str text, uint64_t seed)
+{
+    uint64_t hash = 14695981039346656037u ^ seed;
+
+    for (size_t i = 0; i < text.len; i++)
+        hash = (hash ^ (uint8_t)text.data[i]) * 1099511628211u;
+    return hash | 1;
+}
+
+/* The first whole second at which a score is due. */
+static int64_t due_second(cq_str score)
+{
+    double value = score.len ? ceil(strtod(score.data, NULL)) : INFINITY;
+
+    if (!(value < 9e15))
+        return NOTHING_DUE;
+    return value > 0 ? (int64_t)value : 0;
+}
+
+static void view_reply(cq_view *view, uint8_t bit, const cq_reply *reply)
+{
+    size_t zset = bit == CQ_VIEW_RETRY;
+
+    if (bit == CQ_VIEW_PENDING) {
+        view->next = reply->type == CQ_REPLY_STRING ? hash_of(reply->text, 0) : 0;
+    } else if (bit == CQ_VIEW_PAUSED) {
+        view->paused = cq_reply_int(reply, 0) == 1;
+    } else if (reply->type == CQ_REPLY_ARRAY && reply->count == 2) {
+        view->due_s[zset] = due_second(reply->elements[1].text);
+        view->due_first[zset] = hash_of(reply->elements[0].text, zset);
+    } else {
+        view->due_s[zset] = NOTHING_DUE;
+    }
+    view->stale &= (uint8_t)~bit;
+}
+
+typedef cronq_status key_fn(cq_redis_watch *watch, size_t queue,
+                            const struct view_key *key, cronq_error *err);
+
+static cronq_status ask_key(cq_redis_watch *watch, size_t queue,
+                            const struct view_key *key, cronq_error *err)
+{
+    (void)err;
+    ask(watch, queue, key);
+    return CRONQ_OK;
+}
+
+/* What is of a wrong type holds no work; a store that can not answer now is a failure. */
+static cronq_status read_key(cq_redis_watch *watch, size_t queue,
+                             const struct view_key *key, cronq_error *err)
+{
+    cronq_status status;
+    cq_reply *reply;
+
+    status = cq_conn_read(watch->watcher, &watch->arena, &reply, err);
+    if (!status && reply->type == CQ_REPLY_ERROR)
+        status = cq_conn_reply_failure(reply, NULL);
+    if (status && status != CRONQ_EPROTO)
+        return status;
+    if (cq_conn_broken(watch->watcher))
+        return CRONQ_EIO;
+    view_reply(&watch->views[queue], key->bit, reply);
+    return CRONQ_OK;
+}
+
+static cronq_status each_stale(cq_redis_watch *watch, key_fn *act, cronq_error *err)
+{
+    cronq_status status;
+
+    for (size_t q = 0; q < watch->intake->queue_count; q++) {
+        uint8_t stale = watch->views[q].stale;
+
+        for (size_t i = 0; i < VIEW_KEYS; i++) {
+            if (!(stale & view_keys[i].bit))
+                continue;
+            status = act(watch, q, &view_keys[i], err);
+            if (status)
+                return status;
+        }
+    }
+    return CRONQ_OK;
+}
+
+static int64_t check_ns(const cq_redis_watch *watch)
+{
+    return watch->intake->redis->check_ms * CQ_NS_PER_MS;
+}
+
+static cronq_status connect_watcher(cq_redis_watch *watch)
+{
+    cronq_status status;
+
+    if (watch->watcher)
+        return CRONQ_OK;
+    status = cq_pool_dial(watch->intake->redis->pool, &watch->watcher, NULL);
+    if (status)
+        watch->watcher = NULL;
+    return status;
+}
+
+/* Read what is stale, in one pipeline. */
+static cronq_status look(cq_redis_watch *watch)
+{
+    int64_t now = cq_mono_ns();
+    cronq_status status;
+
+    cq_arena_reset(&watch->arena);
+    status = connect_watcher(watch);
+    if (status)
+        return status;
+    status = track(watch, NULL);
+    if (!watch->tracked_id && now >= watch->poll_at) {
+        all_stale(watch);
+        watch->poll_at = now + check_ns(watch);
+    }
+    if (!status)
+        status = each_stale(watch, ask_key, NULL);
+    if (!status)
+        status = each_stale(watch, read_key, NULL);
+    if (status)
+        drop_watcher(watch);
+    return status;
+}
+
+/* ---- telling ---- */
+
+/* The same answer is not given again while it was acted upon in vain: a queue that can
+ * not be served looks as if it held work for ever. */
+static bool tell(cq_redis_watch *watch, cq_told *told, uint64_t signature,
+                 uint64_t exchanges, uint64_t delivered)
+{
+    int64_t now = cq_mono_ns();
+    bool vain = told->signature == signature && told->exchanges < exchanges &&
+                told->delivered == delivered && now < told->at_mono_ns + check_ns(watch);
+
+    if (!signature || vain)
+        return false;
+    *told = (cq_told){ signature, exchanges, delivered, now };
+    return true;
+}
+
+static bool has_work(const cq_view *view)
+{
+    return view->next && !view->paused;
+}
+
+static bool tell_work(cq_redis_watch *watch)
+{
+    const cq_redis_intake *intake = watch->intake;
+    uint64_t signature = 0;
+
+    for (size_t q = 0; q < intake->queue_count; q++)
+        if (has_work(&watch->views[q]))
+            signature = (signature ^ watch->views[q].next ^ q) * 1099511628211u + 1;
+    if (!tell(watch, &watch->work, signature, intake->fetches, intake->delivered))
+        return false;
+    for (size_t q = 0; q < intake->queue_count; q++)
+        if (has_work(&watch->views[q]))
+            watch->views[q].stale |= CQ_VIEW_PENDING;
+    return true;
+}
+
+static int64_t store_now_s(const cq_redis_watch *watch)
+{
+    cq_broker *broker = &watch->intake->redis->broker;
+
+    return cq_ns_to_s(broker->ops->now_ns(broker));
+}
+
+/* Have the heads that are due by now read again. */
+static uint64_t doubt_due(cq_redis_watch *watch)
+{
+    int64_t now_s = store_now_s(watch);
+    uint64_t signature = 0;
+
+    for (size_t q = 0; q < watch->intake->queue_count; q++) {
+        cq_view *view = &watch->views[q];
+
+        for (size_t z = 0; z < 2; z++) {
+            if (view->due_s[z] > now_s)
+                continue;
+            signature = (signature ^ view->due_first[z] ^ q) * 1099511628211u + 1;
+            view->stale |= z ? CQ_VIEW_RETRY : CQ_VIEW_SCHEDULED;
+        }
+    }
+    return signature;
+}
+
+static bool tell_due(cq_redis_watch *watch)
+{
+    return tell(watch, &watch->due, doubt_due(watch), watch->intake->forwards, 0);
+}
+
+/* ---- sleeping ---- */
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When, on the monotonic clock, there is something to look at without a notice. */
+static int64_t alarm_at(const cq_redis_watch *watch, int64_t until)
+{
+    cq_broker *broker = &watch->intake->redis->broker;
+    int64_t now = cq_mono_ns(), now_s = store_now_s(watch), first = NOTHING_DUE;
+
+    for (size_t q = 0; q < watch->intake->queue_count; q++) {
+        const cq_view *view = &watch->views[q];
+
+        for (size_t z = 0; z < 2; z++)
+            if (view->due_s[z] > now_s)
+                first = earlier(first, view->due_s[z]);
+        if (view->stale || has_work(view)) /* told in vain */
+            until = earlier(until, now + check_ns(watch));
+    }
+    if (!watch->tracked_id)
+        until = earlier(until, watch->poll_at);
+    if (first < INT64_MAX / CQ_NS_PER_S)
+        until = earlier(until, now + first * CQ_NS_PER_S - broker->ops->now_ns(broker));
+    return until;
+}
+
+static void slumber(cq_redis_watch *watch, int64_t until)
+{
+    struct pollfd fds[2] = { { .fd = watch->event.fd, .events = POLLIN } };
+    int64_t left = until - cq_mono_ns();
+    struct timespec time;
+
+    if (left <= 0)
+        return;
+    time.tv_sec = left / CQ_NS_PER_S;
+    time.tv_nsec = left % CQ_NS_PER_S;
+    fds[1].fd = watch->watcher ? cq_conn_fd(watch->watcher) : -1;
+    fds[1].events = POLLIN;
+    if (ppoll(fds, 2, &time, NULL) > 0 && fds[1].revents)
+        drop_watcher(watch); /* nothing is due on it: it was closed */
+}
+
+/* Nobody can tell. Wait a little, and have the exchange find out. */
+static void wait_blindly(cq_redis_watch *watch, cq_wait *wait)
+{
+    int64_t until = earlier(wait->until_mono_ns, cq_mono_ns() + check_ns(watch));
+
+    while (cq_mono_ns() < until && !atomic_load(&watch->woken)) {
+        slumber(watch, until);
+        cq_event_clear(&watch->event);
+    }
+    wait->woken = atomic_exchange(&watch->woken, false);
+    wait->work = !wait->woken;
+}
+
+/* Take over what the listener has noted; which parts of any queue. */
+static uint8_t gather(cq_redis_watch *watch)
+{
+    uint8_t all = 0;
+
+    pthread_mutex_lock(&watch->lock);
+    for (size_t q = 0; watch->notices && q < watch->intake->queue_count; q++) {
+        all |= watch->noticed[q];
+        watch->views[q].stale |= watch->noticed[q];
+        watch->noticed[q] = 0;
+    }
+    watch->notices = false;
+    pthread_mutex_unlock(&watch->lock);
+    return all;
+}
+
+/* Where many wait, those whom the last notice brought nothing let others go first. */
+static uint8_t gather_politely(cq_redis_watch *watch)
+{
+    uint8_t noticed = gather(watch);
+
+    if (!(noticed & CQ_VIEW_PENDING) || !watch->found_nothing)
+        return noticed;
+    nanosleep(
+        &(struct timespec){
+            .tv_nsec = (long)cq_random_below(&watch->random, STEP_ASIDE_US) * 1000 },
+        NULL);
+    return noticed | gather(watch);
+}
+
+cronq_status cq_redis_wait(cq_intake *base, cq_wait *wait, cronq_error *err)
+{
+    cq_redis_watch *watch = cq_redis_intake_of(base)->watch;
+    int64_t began = cq_mono_ns();
+    uint8_t noticed;
+
+    (void)err;
+    wait->work = wait->due = false;
+    for (;;) {
+        cq_event_clear(&watch->event);
+        wait->woken = atomic_exchange(&watch->woken, false);
+        if (wait->woken)
+            return CRONQ_OK;
+        noticed = gather_politely(watch);
+        if (look(watch)) {
+            wait_blindly(watch, wait);
+            return CRONQ_OK;
+        }
+        wait->work = tell_work(watch);
+        wait->due = tell_due(watch);
+        if (noticed & CQ_VIEW_PENDING && cq_mono_ns() - began > ECHO_NS)
+            watch->found_nothing = !wait->work;
+        if (wait->work || wait->due || cq_mono_ns() >= wait->until_mono_ns)
+            return CRONQ_OK;
+        slumber(watch, alarm_at(watch, wait->until_mono_ns));
+        doubt_due(watch);
+    }
 }

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* broker/redis/watch.h - how a waiting fetcher learns that there is work.
+ *
+ * Two connections. The listener is subscribed to what the store says about changed keys
+ * and to cancellations; the watcher has tracking on, redirected to the listener: each key
+ * that it reads is armed, and the next change of it is noticed once. So waiting costs
+ * nothing, and nothing is missed: what changes after the reading is noticed.
+ *
+ * Invariants: what is under the lock is shared; the listener connection is the listening
+ * thread's, everything else the fetcher's. A view is either stale, to be read before it
+ * is believed, or armed, or (without tracking) as old as the last look. tracked_id is the
+ * listener that the watcher's notices go to; when it is not the present listener, every
+ * view is stale. */
+#ifndef CQ_BROKER_REDIS_WATCH_H
+#define CQ_BROKER_REDIS_WATCH_H
+
+#include "broker/redis/redis.h"
+
+#include "base/random.h"
+#include "base/thread.h"
+
+/* The keys of a queue that tell whether there is work; bits of stale and noticed. */
+enum {
+    CQ_VIEW_PENDING = 1,
+    CQ_VIEW_PAUSED = 2,
+    CQ_VIEW_SCHEDULED = 4,
+    CQ_VIEW_RETRY = 8,
+    CQ_VIEW_ALL = 15,
+};
+
+typedef struct cq_view {
+    uint8_t stale;
+    bool paused;
+    uint64_t next;         /* hash of the id that runs next; 0: none is pending */
+    int64_t due_s[2];      /* of the first scheduled and retry; INT64_MAX: none */
+    uint64_t due_first[2]; /* hashes of their ids */
+} cq_view;
+
+/* What the last answer was given for: given again in vain it would make a busy loop. */
+typedef struct cq_told {
+    uint64_t signature; /* 0: nothing was told */
+    uint64_t exchanges, delivered;
+    int64_t at_mono_ns;
+} cq_told;
+
+struct cq_redis_watch {
+    cq_redis_intake *intake;
+    cq_event event; /* something below has changed */
+    _Atomic bool woken;
+
+    pthread_mutex_t lock;
+    int64_t listener_id; /* under lock, and so are the next; 0: nobody listens */
+    bool notices;
+    uint8_t noticed[CQ_QUEUES_LIMIT];
+
+    cq_conn *listener;
+    int64_t reopen_at; /* monotonic; when notices were refused; else 0 */
+
+    cq_conn *watcher;
+    cq_arena arena;
+    cq_random random;
+    int64_t tracked_id;    /* 0: no tracking */
+    int64_t refused_until; /* monotonic; tracking is not tried before */
+    int64_t poll_at;       /* monotonic; without tracking, the next look at everything */
+    bool complained;       /* that tracking is refused */
+    bool found_nothing;    /* the last notice was for others */
+    cq_told work, due;
+    cq_view views[CQ_QUEUES_LIMIT];
+};
+
+#endif
