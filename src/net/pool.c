@@ -131,9 +131,9 @@ static bool dial_ended(cq_pool *pool, cronq_status status, const cronq_error *wh
 static void log_change(const cq_pool *pool, cronq_status status, const cronq_error *why)
 {
     if (status)
-        CQ_WARN(&pool->logger, "the store does not answer, trying on: %s", why->text);
+        CQ_WARN(&pool->logger, "cannot reach the store, will try again: %s", why->text);
     else
-        CQ_INFO(&pool->logger, "redis at %s: the store answers again", pool->address);
+        CQ_INFO(&pool->logger, "reached the store again: redis at %s", pool->address);
 }
 
 /* Without the lock, after dial_begins. */
