@@ -122,10 +122,10 @@ static cronq_status split(cq_str rest, uri_parts *parts, cronq_error *err)
     rest = (cq_str){ mark + 3, rest.len - scheme.len - 3 };
     parts->host_port = take_until(&rest, "/?#");
     at = last_at(parts->host_port);
-    if (!at && parts->host_port.len && last_at(rest))
+    if (parts->host_port.len && last_at(rest))
         return cq_fail(err, CRONQ_EINVAL,
-                       "URI: in the user and the password '/', '?' and '#' must be "
-                       "written as %%2F, %%3F and %%23");
+                       "URI: '@' must be written as %%40 behind the host, and '/', '?' "
+                       "and '#' as %%2F, %%3F and %%23 in the user and the password");
     if (at) {
         cq_str all = parts->host_port;
         size_t len = (size_t)(at - all.data);
