@@ -2,7 +2,9 @@
 /* cli/commands.c - the subcommands, in the order in which help lists them. */
 #include "cli/cli.h"
 
+/* clang-format off */
 static const cq_cli_command *const verbs[] = {
+    &cq_cli_server,
     &cq_cli_push,
     &cq_cli_stats,
     &cq_cli_queue,
@@ -15,6 +17,7 @@ static const cq_cli_command *const verbs[] = {
     &cq_cli_version,
     NULL,
 };
+/* clang-format on */
 
 const cq_cli_command cq_cli_root = {
     .name = "cronq",
