@@ -5,9 +5,8 @@
  * changed: month, day, hour, minute and second are moved on in turn until each is in its
  * set; one that overflows sends the walk back to the month, to look at all of them again.
  * The first move sets what is below it to its beginning (aligned). Months and days are
- * moved by the calendar, hours and below by elapsed time. That is why an hour that the
- * clocks skip does not activate, one that they repeat activates twice when it
- * is among several, and a midnight that does not exist moves the day's first instant. */
+ * moved by the calendar, hours and below by elapsed time: an hour that the clocks skip
+ * does not activate, one that they repeat does so twice. */
 #include "cron/spec.h"
 #include "cron/zone.h"
 

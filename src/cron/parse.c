@@ -81,14 +81,14 @@ static cronq_status refuse(const place *in, const char *at, const char *format, 
                    column_of(in->spec, at), text);
 }
 
-/* The length of the white space at the start of text, as Unicode has it; 0 for none. */
+/* The length of the white space at the start of text, as Unicode has it; 0 for none. The
+ * first of the wide ones is U+0085, which C does not let one write by name. */
 static size_t space_at(cq_str text)
 {
     static const char *const wide[] = {
-        "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002",   "\u2003", "\u2004",
-        "\u2005", "\u2006", "\u2007", "\u2008", "\u2009",   "\u200a", "\u2028",
-        "\u2029", "\u202f", "\u205f", "\u3000", "\xc2\x85", /* U+0085, which C does not
-                                                               let one write by name */
+        "\xc2\x85", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003",
+        "\u2004",   "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
+        "\u2028",   "\u2029", "\u202f", "\u205f", "\u3000",
     };
 
     if (text.len == 0)
