@@ -40,6 +40,7 @@ struct cq_conn {
     size_t args_missing; /* of the command begun last */
     int64_t read_timeout_ms, write_timeout_ms;
     uint32_t server_version;
+    bool demoted;       /* the server has become a replica */
     cronq_error broken; /* code OK: it is not */
     char address[ADDRESS_BYTES];
 };
@@ -66,9 +67,9 @@ size_t cq_conn_due(const cq_conn *conn)
 
 bool cq_conn_reusable(const cq_conn *conn)
 {
-    return !cq_conn_broken(conn) && conn->due_count == 0 && conn->out.len == 0 &&
-           conn->in.len == conn->in_pos && !cq_reader_amid(&conn->reader) &&
-           cq_stream_quiet(&conn->stream);
+    return !cq_conn_broken(conn) && !conn->demoted && conn->due_count == 0 &&
+           conn->out.len == 0 && conn->in.len == conn->in_pos &&
+           !cq_reader_amid(&conn->reader) && cq_stream_quiet(&conn->stream);
 }
 
 /* ---- appending ---- */
@@ -270,7 +271,8 @@ static void hear_last_words(cq_conn *conn, cronq_error *why)
         !cq_reader_next(&conn->reader, &arena, &reply, NULL) && reply &&
         reply->type == CQ_REPLY_ERROR) {
         status = cq_conn_reply_failure(reply, NULL);
-        cq_fail(why, status, "%.*s", CQ_FMT(reply->text));
+        cq_fail(why, status == CRONQ_EPROTO ? CRONQ_EIO : status, "%.*s",
+                CQ_FMT(reply->text));
     }
     cq_arena_release(&arena);
 }
@@ -346,6 +348,8 @@ static cronq_status read_reply(cq_conn *conn, int64_t begin_ms, bool must,
         return break_off(conn, &why, err);
     if (reply && conn->due_count > 0)
         conn->due_count--;
+    if (reply && cq_reply_is_error(reply, "READONLY"))
+        conn->demoted = true;
     *out = reply;
     return CRONQ_OK;
 }

@@ -25,7 +25,8 @@ int cq_conn_fd(const cq_conn *conn);
 /* 60200 for 6.2.0, and for a server that an ACL keeps from telling. */
 uint32_t cq_conn_server_version(const cq_conn *conn);
 size_t cq_conn_due(const cq_conn *conn); /* replies that were not read yet */
-/* Nothing appended, nothing due, nothing arrived, and the server has not closed it? */
+/* Nothing appended, nothing due, nothing arrived, the server has not closed it and has
+ * not answered READONLY (who dials again may reach the new master)? */
 bool cq_conn_reusable(const cq_conn *conn);
 
 /* Begin a command of argc arguments, then append exactly these. */

@@ -563,6 +563,26 @@ static void dialling_a_server_that_hangs_ends(void **state)
     assert_true(cq_mono_ms() - began_ms < 2000);
 }
 
+static void a_connection_to_a_demoted_master_is_not_reused(void **state)
+{
+    cq_conn *conn = open_server();
+    cq_reply *reply;
+    cq_arena arena;
+
+    (void)state;
+    cq_arena_init(&arena, 1 << 20);
+    redis_server_do(server, "REPLICAOF 127.0.0.1 1");
+    assert_true(cq_conn_reusable(conn));
+    assert_int_equal(cq_conn_call(conn, &arena, &reply, NULL, 3, "SET", "k", "v"),
+                     CRONQ_OK);
+    redis_server_do(server, "REPLICAOF NO ONE");
+    assert_true(cq_reply_is_error(reply, "READONLY"));
+    assert_false(cq_conn_broken(conn));
+    assert_false(cq_conn_reusable(conn));
+    cq_arena_release(&arena);
+    cq_conn_free(conn);
+}
+
 static void a_killed_server_breaks_the_connection(void **state)
 {
     redis_server *mortal = redis_server_start(NULL);
@@ -610,6 +630,7 @@ int main(void)
         cmocka_unit_test(waiting_for_a_message_ends_without_harm),
         cmocka_unit_test(silence_breaks_the_connection_after_the_read_timeout),
         cmocka_unit_test(dialling_a_server_that_hangs_ends),
+        cmocka_unit_test(a_connection_to_a_demoted_master_is_not_reused),
         cmocka_unit_test(a_killed_server_breaks_the_connection),
     };
 

@@ -129,19 +129,19 @@ static cronq_status look_up(const cq_endpoint *endpoint, struct addrinfo **out,
 static cronq_status open_tcp(cq_stream *stream, const cq_endpoint *endpoint,
                              cronq_error *err)
 {
-    int64_t timeout_ms = endpoint->dial_timeout_ms, deadline_ms;
     struct addrinfo *addresses;
     cronq_status status = look_up(endpoint, &addresses, err);
-    int64_t left_count = 0;
+    int64_t left_count = 0, deadline_ms;
     int error = EADDRNOTAVAIL;
 
     if (status)
         return status;
     for (struct addrinfo *a = addresses; a; a = a->ai_next)
         left_count++;
-    deadline_ms = deadline_of(timeout_ms);
+    deadline_ms = deadline_of(endpoint->dial_timeout_ms);
     for (struct addrinfo *a = addresses; a && error; a = a->ai_next, left_count--) {
-        int64_t part_ms = timeout_ms < 0 ? -1 : remaining(deadline_ms) / left_count;
+        int64_t part_ms =
+            deadline_ms == INT64_MAX ? -1 : remaining(deadline_ms) / left_count;
 
         error = connect_to(a->ai_family, a->ai_addr, a->ai_addrlen, deadline_of(part_ms),
                            &stream->fd);
