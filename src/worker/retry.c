@@ -4,8 +4,8 @@
 
 #include "base/clock.h"
 
-/* 1,000 retries of the default are 31,000 years; beyond, n to the 4th would overflow. */
-#define DEFAULT_RETRIED_LIMIT 10000
+/* Twenty million years; a little beyond, n to the 4th would overflow. */
+#define DEFAULT_RETRIED_LIMIT 5000
 
 static int64_t reference_delay_ms(int64_t n, cq_random *random)
 {

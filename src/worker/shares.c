@@ -73,28 +73,29 @@ void cq_shares_plan(cq_shares *shares, uint32_t budget, cq_want *wants)
     sort_by_credit(shares, wants);
 }
 
+/* Beyond its share: what the queue took of what others left. Short of it: it is empty. */
+static int64_t beyond(const cq_want *want, const uint32_t *taken)
+{
+    return (int64_t)taken[want->queue] - want->share;
+}
+
 void cq_shares_settle(cq_shares *shares, const cq_want *wants, const uint32_t *taken)
 {
-    uint64_t weight_with_work = 0;
-    int64_t total = (int64_t)shares->total, extra = 0;
+    int64_t total = (int64_t)shares->total, extra = 0, weight_with_work = 0;
 
     if (shares->strict)
         return;
     for (size_t i = 0; i < shares->count; i++) {
-        if (taken[wants[i].queue] <= wants[i].share)
+        if (beyond(&wants[i], taken) < 0)
             continue;
-        extra += taken[wants[i].queue] - wants[i].share;
+        extra += beyond(&wants[i], taken);
         weight_with_work += shares->weights[wants[i].queue];
     }
-    if (extra == 0)
-        return;
-    for (size_t i = 0; i < shares->count; i++) {
+    for (size_t i = 0; i < shares->count && extra; i++) {
         uint32_t queue = wants[i].queue;
-        int64_t beyond = (int64_t)taken[queue] - wants[i].share, fair;
+        int64_t fair = extra * total / weight_with_work * shares->weights[queue];
 
-        if (beyond <= 0)
-            continue;
-        fair = extra * total / (int64_t)weight_with_work * shares->weights[queue];
-        add_credit(shares, queue, fair - beyond * total);
+        if (beyond(&wants[i], taken) >= 0)
+            add_credit(shares, queue, fair - beyond(&wants[i], taken) * total);
     }
 }
