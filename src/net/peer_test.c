@@ -21,7 +21,7 @@ static cronq_status try_open(const test_peer *peer, cq_conn **out, cronq_error *
 
     *out = NULL;
     assert_int_equal(cq_endpoint_init(&endpoint, peer_uri(peer),
-                                      CRONQ_STORE_OPTIONS(.read_timeout_ms = 100), err),
+                                      CRONQ_STORE_OPTIONS(.read_timeout_ms = 300), err),
                      CRONQ_OK);
     status = cq_conn_open(&endpoint, out, err);
     cq_endpoint_release(&endpoint);
@@ -68,7 +68,7 @@ static void greetings_are_understood_or_refused(void **state)
         { "\x15\x03\x01", NULL, CRONQ_EPROTO, "not RESP", 0 }, /* TLS */
         { "*1", NULL, CRONQ_EIO, "closed the connection", 0 },
         { "*1", peer_drain, CRONQ_EIO, "stopped in the middle", 0 },
-        { "", peer_drain, CRONQ_EIO, "no reply within 100 ms", 0 },
+        { "", peer_drain, CRONQ_EIO, "no reply within 300 ms", 0 },
         { "", NULL, CRONQ_EIO, "closed the connection", 0 },
     };
 
@@ -200,7 +200,7 @@ static void a_reply_that_ends_in_the_middle_is_a_failure(void **state)
 {
     (void)state;
     expect_broken(say_half, "closed the connection");
-    expect_broken(say_half_and_wait, "stopped in the middle for 100 ms");
+    expect_broken(say_half_and_wait, "stopped in the middle for 300 ms");
 }
 
 static void say_unasked(int fd)
@@ -302,7 +302,7 @@ static void a_peer_that_takes_nothing_breaks_the_connection(void **state)
     cq_conn_command(conn, 1);
     cq_conn_arg(conn, text, size);
     assert_int_equal(cq_conn_flush(conn, &err), CRONQ_EIO);
-    assert_non_null(strstr(err.text, "took nothing for 100 ms"));
+    assert_non_null(strstr(err.text, "took nothing for 300 ms"));
     assert_true(cq_conn_broken(conn));
     cq_conn_free(conn);
     peer_stop(peer);
