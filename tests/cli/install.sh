@@ -14,6 +14,19 @@ for example in worker push; do
     expect 0 cc -std=c11 -Wall -Wextra -Wpedantic -Werror "$EXAMPLES/$example.c" \
         -o "$work/$example" $(pkg-config --cflags --libs cronq)
 done
+# What the one pushes the other runs.
+redis
+"$work/worker" "$uri" >"$work/said" 2>&1 &
+worker=$!
+children="$children $worker"
+expect 0 "$work/push" "$uri"
+within 10 sh -c 'redis-cli -s "$0" keys "asynq:{default}:processed:*" | grep -q .' "$work/redis"
+kill -TERM "$worker"
+wait "$worker" || broken "the worker ends with 0"
+same 'welcome, {"name":"Ada"}' "$(cat "$work/said")"
+expect 1 "$work/push" "nonsense://"
+complains "push: "
+
 cat >"$work/both.cc" <<'CODE'
 #include <cronq/config.h>
 #include <cronq/cronq.h>
