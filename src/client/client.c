@@ -225,18 +225,6 @@ cronq_status cronq_client_push_at(cronq_client *client, const cronq_task *task,
     return cq_client_push_one(client, task, &ask, info, err);
 }
 
-cronq_status cq_client_push_tick(cronq_client *client, const cronq_task *task,
-                                 const char *entry_id, int64_t tick_at_s,
-                                 bool skip_overlap, cronq_task_info **info,
-                                 cronq_error *err)
-{
-    cq_ask ask = { .tick_entry = entry_id,
-                   .tick_at_s = tick_at_s,
-                   .skip_overlap = skip_overlap };
-
-    return cq_client_push_one(client, task, &ask, info, err);
-}
-
 cronq_status cq_client_check(cronq_client *client, const cronq_task *task,
                              cronq_error *err)
 {
@@ -249,10 +237,11 @@ cronq_status cq_client_check(cronq_client *client, const cronq_task *task,
 
 /* ---- pushing many ---- */
 
-/* A run of tasks that go in one batch, and where their answers go. */
+/* Tasks on their way, and where their answers go. */
 typedef struct bulk {
     cronq_client *client;
-    const cronq_task *const *tasks;
+    const cronq_task *const *tasks; /* or else: */
+    cq_tick *ticks;
     size_t task_count;
     cronq_status *statuses;  /* may be NULL */
     cronq_task_info **infos; /* may be NULL */
@@ -264,14 +253,19 @@ typedef struct bulk {
     cronq_error *err;
 } bulk;
 
-static void report(bulk *all, size_t index, cronq_status status, const cronq_error *why)
+static cronq_status prepare_one(bulk *all, size_t index, cq_prepared *item)
 {
-    if (all->statuses)
-        all->statuses[index] = status;
-    if (!status || all->first)
-        return;
-    all->first = status;
-    cq_fail(all->err, status, "task %zu: %s", index, why->text);
+    cq_ask ask = { 0 };
+    cq_tick *tick;
+
+    if (!all->ticks)
+        return prepare(all->client, all->tasks[index], &ask, all->infos, item,
+                       all->wrong.code ? NULL : &all->wrong);
+    tick = &all->ticks[index];
+    ask.tick_entry = tick->entry_id;
+    ask.tick_at_s = tick->at_s;
+    ask.skip_overlap = tick->skip_overlap;
+    return prepare(all->client, tick->task, &ask, true, item, &tick->result);
 }
 
 /* Prepares tasks from first on until a batch is full; those that are wrong are settled.
@@ -282,10 +276,8 @@ static size_t prepare_batch(bulk *all, size_t first)
 
     all->wrong = (cronq_error){ 0 };
     while (first + count < all->task_count && count < MANY_AT_ONCE) {
-        const cronq_task *task = all->tasks[first + count];
         cq_prepared *item = &all->items[count];
-        cronq_status status = prepare(all->client, task, &(cq_ask){ 0 }, all->infos, item,
-                                      all->wrong.code ? NULL : &all->wrong);
+        cronq_status status = prepare_one(all, first + count, item);
 
         item->settled = status != CRONQ_OK;
         item->push.status = status;
@@ -299,17 +291,6 @@ static size_t prepare_batch(bulk *all, size_t first)
     return count;
 }
 
-static void answer_item(bulk *all, size_t index, cq_prepared *item)
-{
-    cronq_error why = { 0 };
-
-    if (item->push.status)
-        explain(item, &all->store, &why);
-    else if (all->infos)
-        all->infos[index] = cq_prepared_take_info(item);
-    report(all, index, item->push.status, &why);
-}
-
 /* Once the store did not answer, what follows is not even tried. */
 static void send_batch(bulk *all, size_t count)
 {
@@ -319,6 +300,35 @@ static void send_batch(bulk *all, size_t count)
     for (size_t i = 0; i < count; i++)
         if (!all->items[i].settled)
             all->items[i].push.status = all->failed;
+}
+
+static void answer_tick(bulk *all, size_t index, cq_prepared *item, bool wrong)
+{
+    cq_tick *tick = &all->ticks[index];
+
+    if (wrong)
+        return;
+    if (item->push.status)
+        explain(item, &all->store, &tick->result);
+    else
+        tick->info = cq_prepared_take_info(item);
+}
+
+static void answer_task(bulk *all, size_t index, cq_prepared *item, bool wrong)
+{
+    cronq_status status = item->push.status;
+    cronq_error why = all->wrong;
+
+    if (status && !wrong)
+        explain(item, &all->store, &why);
+    if (!status && all->infos)
+        all->infos[index] = cq_prepared_take_info(item);
+    if (all->statuses)
+        all->statuses[index] = status;
+    if (!status || all->first)
+        return;
+    all->first = status;
+    cq_fail(all->err, status, "task %zu: %s", index, why.text);
 }
 
 /* Returns how many tasks from first on were dealt with. */
@@ -331,13 +341,26 @@ static size_t push_batch(bulk *all, size_t first)
         wrong[i] = all->items[i].settled;
     send_batch(all, count);
     for (size_t i = 0; i < count; i++) {
-        if (wrong[i])
-            report(all, first + i, all->items[i].push.status, &all->wrong);
+        if (all->ticks)
+            answer_tick(all, first + i, &all->items[i], wrong[i]);
         else
-            answer_item(all, first + i, &all->items[i]);
+            answer_task(all, first + i, &all->items[i], wrong[i]);
         cq_prepared_release(&all->items[i]);
     }
     return count;
+}
+
+static cronq_status push_all(bulk *all)
+{
+    size_t room = all->task_count < MANY_AT_ONCE ? all->task_count + 1 : MANY_AT_ONCE;
+
+    all->items = calloc(room, sizeof *all->items);
+    if (!all->items)
+        return cq_fail_nomem(all->err);
+    for (size_t first = 0; first < all->task_count;)
+        first += push_batch(all, first);
+    free(all->items);
+    return all->first;
 }
 
 cronq_status cronq_client_push_many(cronq_client *client, const cronq_task *const *tasks,
@@ -356,14 +379,25 @@ cronq_status cronq_client_push_many(cronq_client *client, const cronq_task *cons
     if (!tasks && task_count)
         return cq_fail(err, CRONQ_EINVAL, "tasks is NULL but task_count is %zu",
                        task_count);
-    all.items = calloc(task_count < MANY_AT_ONCE ? task_count + 1 : MANY_AT_ONCE,
-                       sizeof *all.items);
-    if (!all.items)
-        return cq_fail_nomem(err);
-    for (size_t i = 0; infos && i < task_count; i++)
-        infos[i] = NULL;
-    for (size_t first = 0; first < task_count;)
-        first += push_batch(&all, first);
-    free(all.items);
-    return all.first;
+    for (size_t i = 0; i < task_count; i++) {
+        if (statuses)
+            statuses[i] = CRONQ_ENOMEM;
+        if (infos)
+            infos[i] = NULL;
+    }
+    return push_all(&all);
+}
+
+void cq_client_push_ticks(cronq_client *client, cq_tick *ticks, size_t count)
+{
+    cronq_error why = { 0 };
+    bulk all = { .client = client, .ticks = ticks, .task_count = count, .err = &why };
+
+    for (size_t i = 0; i < count; i++) {
+        ticks[i].info = NULL;
+        ticks[i].result = (cronq_error){ 0 };
+    }
+    push_all(&all);
+    for (size_t i = 0; i < count && why.code; i++)
+        ticks[i].result = why;
 }

@@ -479,38 +479,58 @@ static void many_more_than_a_batch_are_stored_in_order(void **state)
 
 /* ---- ticks of cron entries ---- */
 
-static void a_tick_is_pushed_once(void **state)
+static cronq_status push_tick(cq_tick tick)
+{
+    cronq_status status;
+
+    cq_client_push_ticks(client, &tick, 1);
+    status = tick.result.code;
+    assert_int_equal(!tick.info, status != CRONQ_OK);
+    cronq_task_info_free(tick.info);
+    return status;
+}
+
+static void each_tick_is_pushed_once(void **state)
 {
     const cronq_task *task = CRONQ_TASK(.type = "t");
-    cronq_task_info *info = NULL;
-    cronq_error err = { .text = "" };
+    cq_tick ticks[] = {
+        { .task = task, .entry_id = "entry", .at_s = 1800000000 },
+        { .task = task, .entry_id = "entry", .at_s = 1800000000 },
+        { .task = CRONQ_TASK(.type = ""), .entry_id = "bad", .at_s = 1800000000 },
+        { .task = CRONQ_TASK(.type = "t", .id = "mine"),
+          .entry_id = "entry",
+          .at_s = 1800000001 },
+    };
 
     (void)state;
-    must(cq_client_push_tick(client, task, "entry", 1800000000, false, &info, &err),
-         &err);
-    assert_string_equal(cronq_task_info_id(info), "entry:1800000000");
-    cronq_task_info_free(info);
-    assert_int_equal(
-        cq_client_push_tick(client, task, "entry", 1800000000, false, NULL, &err),
-        CRONQ_EDUP);
-    must(cq_client_push_tick(client, CRONQ_TASK(.type = "t", .id = "mine"), "entry",
-                             1800000001, false, &info, &err),
-         &err);
-    assert_string_equal(cronq_task_info_id(info), "mine:1800000001");
-    cronq_task_info_free(info);
+    cq_client_push_ticks(client, ticks, COUNT(ticks));
+    assert_int_equal(ticks[0].result.code, CRONQ_OK);
+    assert_string_equal(cronq_task_info_id(ticks[0].info), "entry:1800000000");
+    assert_int_equal(ticks[1].result.code, CRONQ_EDUP);
+    assert_null(ticks[1].info);
+    assert_int_equal(ticks[2].result.code, CRONQ_EINVAL);
+    assert_non_null(strstr(ticks[2].result.text, "type"));
+    assert_int_equal(ticks[3].result.code, CRONQ_OK);
+    assert_string_equal(cronq_task_info_id(ticks[3].info), "mine:1800000001");
+    cronq_task_info_free(ticks[0].info);
+    cronq_task_info_free(ticks[3].info);
+    cq_client_push_ticks(client, NULL, 0);
 }
 
 static void a_tick_waits_for_the_last_run_when_asked_to(void **state)
 {
-    const cronq_task *task = CRONQ_TASK(.type = "t");
-    cronq_error err = { .text = "" };
+    cq_tick tick = { .task = CRONQ_TASK(.type = "t"),
+                     .entry_id = "e",
+                     .at_s = 1800000000,
+                     .skip_overlap = true };
 
     (void)state;
-    must(cq_client_push_tick(client, task, "e", 1800000000, true, NULL, &err), &err);
-    assert_int_equal(cq_client_push_tick(client, task, "e", 1800000001, true, NULL, &err),
-                     CRONQ_ESTATE);
+    assert_int_equal(push_tick(tick), CRONQ_OK);
+    tick.at_s++;
+    assert_int_equal(push_tick(tick), CRONQ_ESTATE);
     redis_server_do(server, "HSET asynq:{default}:t:e:1800000000 state archived");
-    must(cq_client_push_tick(client, task, "e", 1800000002, true, NULL, &err), &err);
+    tick.at_s++;
+    assert_int_equal(push_tick(tick), CRONQ_OK);
 }
 
 static void a_check_stores_nothing(void **state)
@@ -545,7 +565,7 @@ int main(void)
         cmocka_unit_test_setup(packed_payloads_are_json, empty),
         cmocka_unit_test_setup(many_get_a_status_each, empty),
         cmocka_unit_test_setup(many_more_than_a_batch_are_stored_in_order, empty),
-        cmocka_unit_test_setup(a_tick_is_pushed_once, empty),
+        cmocka_unit_test_setup(each_tick_is_pushed_once, empty),
         cmocka_unit_test_setup(a_tick_waits_for_the_last_run_when_asked_to, empty),
         cmocka_unit_test_setup(a_check_stores_nothing, empty),
         cmocka_unit_test(a_store_that_is_there_answers_a_ping),

@@ -124,6 +124,12 @@ static void answer(request *answered)
     pthread_cond_signal(&answered->wake);
 }
 
+/* Less than a millisecond left is none. */
+static bool is_over(const request *each, int64_t now_ns)
+{
+    return each->deadline_ns - now_ns < CQ_NS_PER_MS;
+}
+
 /* Answer those of the batch that are over, put the others back to where they were. */
 static void close_batch(cq_sender *sender, request *batch, const cronq_error *why)
 {
@@ -133,7 +139,7 @@ static void close_batch(cq_sender *sender, request *batch, const cronq_error *wh
     for (request *each = batch, *next; each; each = next) {
         next = each->next;
         each->why = *why;
-        if (why->code != CRONQ_EIO || each->deadline_ns <= now_ns) {
+        if (why->code != CRONQ_EIO || is_over(each, now_ns)) {
             answer(each);
             continue;
         }
@@ -227,18 +233,19 @@ static int64_t backoff_ms(cq_sender *sender, int round)
     return limit / 2 + (int64_t)cq_random_below(&sender->random, (uint64_t)limit / 2 + 1);
 }
 
-/* Until it is in, the store refuses it, or the leader's own time is over. */
-static void send_batch(cq_sender *sender, const request *mine, const request *batch,
-                       cronq_error *why)
+/* Until it is in, the store refuses it, or the time of the first is over: the others have
+ * come later and have more. */
+static void send_batch(cq_sender *sender, const request *batch, cronq_error *why)
 {
     for (int round = 0;; round++) {
-        int64_t left_ms, pause_ms;
+        int64_t now_ns, left_ms, pause_ms;
 
         *why = (cronq_error){ 0 };
         why->code = send_once(sender, batch, why);
-        left_ms = (mine->deadline_ns - cq_mono_ns()) / CQ_NS_PER_MS;
-        if (why->code != CRONQ_EIO || left_ms <= 0)
+        now_ns = cq_mono_ns();
+        if (why->code != CRONQ_EIO || is_over(batch, now_ns))
             return;
+        left_ms = (batch->deadline_ns - now_ns) / CQ_NS_PER_MS;
         pause_ms = backoff_ms(sender, round);
         cq_sleep_ms(pause_ms < left_ms ? pause_ms : left_ms);
     }
@@ -254,7 +261,7 @@ static void lead(cq_sender *sender, const request *mine)
         cronq_error why;
 
         pthread_mutex_unlock(&sender->mutex);
-        send_batch(sender, mine, batch, &why);
+        send_batch(sender, batch, &why);
         pthread_mutex_lock(&sender->mutex);
         close_batch(sender, batch, &why);
     }

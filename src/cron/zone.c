@@ -275,7 +275,7 @@ static cronq_status open_utc(cq_zone **out, cronq_error *err)
 /* A name is a path below the zone directory and nothing else. */
 static bool name_is_safe(cq_str name)
 {
-    return name.len <= CQ_ZONE_NAME_MAX_BYTES && name.data[0] != '/' &&
+    return name.data && name.len <= CQ_ZONE_NAME_MAX_BYTES && name.data[0] != '/' &&
            name.data[0] != '\\' && !memchr(name.data, '\0', name.len) &&
            !memmem(name.data, name.len, "..", 2);
 }

@@ -23,6 +23,7 @@
 
 #define CQ_ENTRY_LIMIT_COUNT 10000
 #define CQ_ENTRY_LIMIT_BYTES ((size_t)1 << 30)
+#define CQ_TICKS_AT_ONCE     256
 #define CQ_TICK_UNKNOWN      INT64_MIN
 #define CQ_TICK_NEVER        INT64_MAX
 #define CQ_TICK_LATE_LIMIT_S 86400 /* what is missed for longer is not made up */
@@ -87,6 +88,7 @@ struct cronq_scheduler {
 
     /* The thread's alone; instants are monotonic. */
     cq_random random;
+    cq_tick *ticks;      /* CQ_TICKS_AT_ONCE of them */
     cronq_error failure; /* of the store; code OK: it answers */
     int64_t failed_delay_ms, retry_at_ns;
     bool clock_known;

@@ -180,40 +180,39 @@ static bool time_entries(cronq_scheduler *scheduler)
 
 /* ---- pushing ---- */
 
-static void record_run(cronq_scheduler *scheduler, const cq_entry *entry,
-                       const cronq_task_info *info)
+static cronq_status record_run(cronq_scheduler *scheduler, const cq_tick *tick,
+                               cronq_error *why)
 {
     int64_t now_ns = store_now_ns(scheduler);
-    cq_enqueue_event event = { .task_id = cq_str_of(cronq_task_info_id(info)),
+    cq_enqueue_event event = { .task_id = cq_str_of(cronq_task_info_id(tick->info)),
                                .enqueued_at = cq_timestamp_of_ns(now_ns) };
-    cronq_error why = { 0 };
     cronq_status status;
     cq_buf bytes;
 
     cq_buf_init(&bytes, 4096);
-    status = cq_enqueue_event_encode(&event, &bytes, &why);
+    status = cq_enqueue_event_encode(&event, &bytes, why);
     if (!status)
         status = scheduler->broker->ops->record_event(
-            scheduler->broker, cq_str_of(entry->id),
-            (cronq_bytes){ bytes.data, bytes.len }, now_ns, &why);
-    if (status)
-        CQ_WARN(&scheduler->logger, "entry \"%s\": the history lacks a run: %s",
-                entry->id, why.text);
+            scheduler->broker, cq_str_of(tick->entry_id),
+            (cronq_bytes){ bytes.data, bytes.len }, now_ns, why);
     cq_buf_release(&bytes);
+    return status;
 }
 
-static cronq_status push_run(cronq_scheduler *scheduler, const cq_entry *entry,
-                             int64_t tick_s, cronq_error *why)
+/* Whatever is due goes first; the history can wait, and may have gaps. */
+static void push_and_record(cronq_scheduler *scheduler, cq_tick *ticks, size_t count)
 {
-    cronq_task_info *info = NULL;
-    cronq_status status;
+    cronq_error why = { 0 };
+    cronq_status status = CRONQ_OK;
 
-    status = cq_client_push_tick(scheduler->client, &entry->task, entry->id, tick_s,
-                                 entry->skip_overlap, &info, why);
-    if (!status)
-        record_run(scheduler, entry, info);
-    cronq_task_info_free(info);
-    return status;
+    cq_client_push_ticks(scheduler->client, ticks, count);
+    for (size_t i = 0; i < count; i++) {
+        if (ticks[i].info && !status)
+            status = record_run(scheduler, &ticks[i], &why);
+        cronq_task_info_free(ticks[i].info);
+    }
+    if (status)
+        CQ_WARN(&scheduler->logger, "the history of runs has a gap: %s", why.text);
 }
 
 static void move_on(cq_entry *entry, int64_t tick_s)
@@ -222,44 +221,44 @@ static void move_on(cq_entry *entry, int64_t tick_s)
     entry->next_s = cq_entry_after(entry, tick_s);
 }
 
-/* What became of a tick. False when the store does not answer. */
-static bool take_answer(cronq_scheduler *scheduler, cq_entry *entry, int64_t tick_s,
-                        cronq_status status, const cronq_error *why)
+/* The store is full, out of memory, odd: this entry tries again, until its next tick. */
+static void try_later(cronq_scheduler *scheduler, cq_entry *entry, const cq_tick *tick)
+{
+    if (!entry->retry_at_ns)
+        CQ_WARN(&scheduler->logger, "entry \"%s\": tick %lld has to wait: %s", entry->id,
+                (long long)tick->at_s, tick->result.text);
+    entry->retry_at_ns = cq_mono_ns() + ENTRY_RETRY_NS;
+}
+
+/* What became of a tick that the store has answered for. */
+static void take_answer(cronq_scheduler *scheduler, cq_entry *entry, const cq_tick *tick)
 {
     cronq_logger *logger = &scheduler->logger;
+    cronq_status status = tick->result.code;
 
-    if (is_store_failure(status)) {
-        store_failed(scheduler, why);
-        return false;
-    }
-    store_answered(scheduler);
     switch (status) {
     case CRONQ_OK:
     case CRONQ_EDUP:
-        CQ_DEBUG(logger, "entry \"%s\": tick %lld %s", entry->id, (long long)tick_s,
+        CQ_DEBUG(logger, "entry \"%s\": tick %lld %s", entry->id, (long long)tick->at_s,
                  status ? "was pushed already" : "pushed");
-        entry->previous_s = tick_s;
+        entry->previous_s = tick->at_s;
         break;
     case CRONQ_ESTATE:
         CQ_INFO(logger, "entry \"%s\": tick %lld skipped, the last run is not over",
-                entry->id, (long long)tick_s);
+                entry->id, (long long)tick->at_s);
         break;
     case CRONQ_EINVAL:
     case CRONQ_ETOOBIG:
     case CRONQ_EEXIST:
     case CRONQ_EUNSUPPORTED:
         CQ_ERROR(logger, "entry \"%s\": tick %lld not pushed: %s", entry->id,
-                 (long long)tick_s, why->text);
+                 (long long)tick->at_s, tick->result.text);
         break;
-    default: /* the store is full, out of memory: this entry tries again */
-        if (!entry->retry_at_ns)
-            CQ_WARN(logger, "entry \"%s\": tick %lld has to wait: %s", entry->id,
-                    (long long)tick_s, why->text);
-        entry->retry_at_ns = cq_mono_ns() + ENTRY_RETRY_NS;
-        return true;
+    default:
+        try_later(scheduler, entry, tick);
+        return;
     }
-    move_on(entry, tick_s);
-    return true;
+    move_on(entry, tick->at_s);
 }
 
 /* Ticks that were missed: by a stall of this process, or without the store. */
@@ -272,44 +271,74 @@ static void tell_missed(cronq_scheduler *scheduler, const cq_entry *entry, int64
             scheduler->failure.code ? scheduler->failure.text : "");
 }
 
-static bool push_entry(cronq_scheduler *scheduler, cq_entry *entry)
-{
-    int64_t now_s = store_now_s(scheduler);
-    int64_t tick_s = cq_entry_newest(entry, now_s);
-    cronq_error why = { 0 };
-    cronq_status status;
-
-    tell_missed(scheduler, entry, tick_s);
-    if (tick_s == CQ_TICK_UNKNOWN) {
-        move_on(entry, now_s);
-        return true;
-    }
-    entry->next_s = tick_s;
-    use(scheduler, entry);
-    status = push_run(scheduler, entry, tick_s, &why);
-    put_down(scheduler, entry);
-    return take_answer(scheduler, entry, tick_s, status, &why);
-}
-
 static bool is_due(const cq_entry *entry, int64_t now_s, int64_t mono_ns)
 {
     return entry->next_s != CQ_TICK_UNKNOWN && entry->next_s <= now_s &&
            entry->retry_at_ns <= mono_ns;
 }
 
-static bool push_due(cronq_scheduler *scheduler)
+/* The due ticks, at most CQ_TICKS_AT_ONCE; their entries are in use. */
+static size_t take_due(cronq_scheduler *scheduler, cq_entry **entries, cq_tick *ticks)
 {
+    int64_t now_s = store_now_s(scheduler), mono_ns = cq_mono_ns();
     cq_entry *entry = scheduler->entries;
+    size_t count = 0;
 
-    while (entry && scheduler->state == CQ_SCHEDULER_RUNNING) {
-        if (!is_due(entry, store_now_s(scheduler), cq_mono_ns())) {
-            entry = entry->next;
+    for (; entry && count < CQ_TICKS_AT_ONCE; entry = entry->next) {
+        int64_t tick_s;
+
+        if (!is_due(entry, now_s, mono_ns))
+            continue;
+        tick_s = cq_entry_newest(entry, now_s);
+        tell_missed(scheduler, entry, tick_s);
+        if (tick_s == CQ_TICK_UNKNOWN) {
+            move_on(entry, now_s);
             continue;
         }
-        if (!push_entry(scheduler, entry))
-            return false;
-        entry = scheduler->entries; /* the list may have changed */
+        entry->next_s = tick_s;
+        entry->in_use = true;
+        entries[count] = entry;
+        ticks[count++] = (cq_tick){ .task = &entry->task,
+                                    .entry_id = entry->id,
+                                    .at_s = tick_s,
+                                    .skip_overlap = entry->skip_overlap };
     }
+    return count;
+}
+
+/* False when the store does not answer: what is due stays due. */
+static bool take_answers(cronq_scheduler *scheduler, cq_entry **entries,
+                         const cq_tick *ticks, size_t count)
+{
+    const cronq_error *why = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        entries[i]->in_use = false;
+        if (is_store_failure(ticks[i].result.code))
+            why = &ticks[i].result;
+        else
+            take_answer(scheduler, entries[i], &ticks[i]);
+    }
+    pthread_cond_broadcast(&scheduler->calm);
+    return took(scheduler, why ? why->code : CRONQ_OK, why);
+}
+
+static bool push_due(cronq_scheduler *scheduler)
+{
+    cq_entry *entries[CQ_TICKS_AT_ONCE];
+    cq_tick *ticks = scheduler->ticks;
+    size_t count;
+
+    do {
+        count = take_due(scheduler, entries, ticks);
+        if (count == 0)
+            return true;
+        pthread_mutex_unlock(&scheduler->mutex);
+        push_and_record(scheduler, ticks, count);
+        pthread_mutex_lock(&scheduler->mutex);
+        if (!take_answers(scheduler, entries, ticks, count))
+            return false;
+    } while (count == CQ_TICKS_AT_ONCE);
     return true;
 }
 

@@ -62,7 +62,10 @@ static cronq_status new_on(cq_broker *broker, bool owns_broker,
                          CRONQ_CLIENT_OPTIONS(.payload_limit_bytes = (size_t)512 << 20,
                                               .push_timeout_ms = PUSH_TIMEOUT_MS),
                          &scheduler->client, err);
+    if (!status && !(scheduler->ticks = calloc(CQ_TICKS_AT_ONCE, sizeof(cq_tick))))
+        status = cq_fail_nomem(err);
     if (status) {
+        cronq_client_free(scheduler->client);
         free(scheduler);
         return status;
     }
@@ -124,6 +127,7 @@ void cronq_scheduler_free(cronq_scheduler *scheduler)
         cq_entry_free(entry);
     }
     cronq_client_free(scheduler->client);
+    free(scheduler->ticks);
     if (scheduler->owns_broker)
         scheduler->broker->ops->free(scheduler->broker);
     pthread_cond_destroy(&scheduler->changed);

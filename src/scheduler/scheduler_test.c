@@ -298,6 +298,32 @@ static void entries_come_and_go_while_it_runs(void **state)
     cronq_scheduler_free(scheduler);
 }
 
+static void entries_that_are_due_together_share_round_trips(void **state)
+{
+    enum { ENTRIES = 600 };
+    cronq_scheduler *scheduler = open_scheduler();
+    const char *calls = "cmdstat_evalsha:calls=";
+    redisReply *reply;
+    char name[16];
+
+    (void)state;
+    for (int i = 0; i < ENTRIES; i++) {
+        snprintf(name, sizeof name, "m%d", i);
+        add(scheduler, "* * * * * *",
+            CRONQ_ENTRY_OPTIONS(.name = name, .task = CRONQ_TASK(.queue = "many")));
+    }
+    redis_server_do(server, "CONFIG RESETSTAT");
+    start(scheduler);
+    wait_for("many", ENTRIES);
+    cronq_scheduler_free(scheduler);
+    assert_int_equal(pending("many") % ENTRIES, 0);
+    reply = redis_server_command(server, "INFO commandstats");
+    assert_non_null(strstr(reply->str, calls));
+    assert_true(atoll(strstr(reply->str, calls) + strlen(calls)) <=
+                3 * pending("many") / 256);
+    freeReplyObject(reply);
+}
+
 /* The store goes away half a second before a tick and is back half a second after it. */
 static void a_tick_waits_for_its_store(void **state)
 {
@@ -391,6 +417,7 @@ int main(void)
     };
     const struct CMUnitTest alone[] = {
         cmocka_unit_test(entries_come_and_go_while_it_runs),
+        cmocka_unit_test(entries_that_are_due_together_share_round_trips),
         cmocka_unit_test(a_tick_waits_for_its_store),
         cmocka_unit_test(a_bad_task_is_refused_when_it_is_added),
         cmocka_unit_test(bad_options_are_refused),
