@@ -165,7 +165,7 @@ typedef struct cq_expired {
 
 typedef enum cq_recovery_kind {
     CQ_RECOVER_RETRY,      /* to pending (or its group), charged: message is rewritten */
-    CQ_RECOVER_PUT_BACK,   /* to pending, uncharged, message as it is */
+    CQ_RECOVER_PUT_BACK,   /* to pending, uncharged, message as it is; then marked */
     CQ_RECOVER_ARCHIVE,    /* no retry left: message is rewritten */
     CQ_RECOVER_QUARANTINE, /* does not decode: message replaces it, bytes kept in `raw` */
     CQ_RECOVER_DROP,       /* an id without a hash */

@@ -18,6 +18,7 @@ typedef struct fixture {
     struct redis_server *server;
     bool own_server;
     cq_broker *broker;
+    cq_broker *pusher; /* its own connections, so that a worker's troubles are not ours */
     cronq_queue queues[8];
     cronq_server_options options; /* change before fixture_worker */
     cq_worker *worker;

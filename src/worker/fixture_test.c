@@ -76,6 +76,8 @@ void fixture_release(fixture *f)
     cq_worker_free(f->worker);
     if (f->broker)
         f->broker->ops->free(f->broker);
+    if (f->pusher)
+        f->pusher->ops->free(f->pusher);
     if (f->own_server)
         redis_server_stop(f->server);
     pthread_mutex_destroy(&f->mutex);
@@ -87,11 +89,11 @@ static void must(cronq_status status, const cronq_error *err)
         fail_msg("%s: %s", cronq_status_name(status), err->text);
 }
 
-static void open_broker(fixture *f)
+static void open_broker(fixture *f, const cronq_store_options *store, cq_broker **out)
 {
     cq_broker_options options = {
         .uri = redis_server_uri(f->server),
-        .store = f->options.store,
+        .store = store,
         .logger = f->options.logger,
         .lease_ms = f->options.lease_ms,
         .task_check_interval_ms = f->options.task_check_interval_ms,
@@ -100,15 +102,15 @@ static void open_broker(fixture *f)
     };
     cronq_error err;
 
-    if (!f->broker)
-        must(cq_broker_open(&options, &f->broker, &err), &err);
+    if (!*out)
+        must(cq_broker_open(&options, out, &err), &err);
 }
 
 void fixture_worker(fixture *f)
 {
     cronq_error err;
 
-    open_broker(f);
+    open_broker(f, f->options.store, &f->broker);
     must(cq_worker_new(f->broker, &f->options, &f->worker, &err), &err);
 }
 
@@ -165,11 +167,11 @@ void fixture_push(fixture *f, const cq_message *message)
     cronq_error err;
     cq_buf buf;
 
-    open_broker(f);
+    open_broker(f, NULL, &f->pusher);
     cq_buf_init(&buf, (size_t)1 << 24);
     must(cq_message_encode(message, &buf, &err), &err);
     item.message = (cronq_bytes){ buf.data, buf.len };
-    must(f->broker->ops->push(f->broker, &item, 1, f->broker->ops->now_ns(f->broker),
+    must(f->pusher->ops->push(f->pusher, &item, 1, f->pusher->ops->now_ns(f->pusher),
                               &err),
          &err);
     assert_int_equal(item.status, CRONQ_OK);
@@ -185,7 +187,7 @@ void fixture_push_many(fixture *f, const char *queue, const char *type,
     cronq_error err;
     cq_buf buf;
 
-    open_broker(f);
+    open_broker(f, NULL, &f->pusher);
     cq_arena_init(&arena, (size_t)1 << 30);
     cq_buf_init(&buf, MESSAGE_BYTES);
     for (size_t done = 0, n; done < count; done += n) {
@@ -206,7 +208,7 @@ void fixture_push_many(fixture *f, const char *queue, const char *type,
             items[i].message =
                 (cronq_bytes){ cq_arena_dup(&arena, buf.data, buf.len), buf.len };
         }
-        must(f->broker->ops->push(f->broker, items, n, f->broker->ops->now_ns(f->broker),
+        must(f->pusher->ops->push(f->pusher, items, n, f->pusher->ops->now_ns(f->pusher),
                                   &err),
              &err);
         for (size_t i = 0; i < n; i++)

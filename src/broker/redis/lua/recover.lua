@@ -48,7 +48,11 @@ local RECOVER = {
         if not to_group(id, key) then to_pending(id, key) end
         failed = failed + 1
     end,
-    p = function(id, key) to_pending(id, key) end,
+    -- The mark of no attempt: it is put back once.
+    p = function(id, key)
+        try('HSET', key, 'cronq_started', 0)
+        to_pending(id, key)
+    end,
     a = function(id, key, message)
         if to_archive(id, key) then call('HSET', key, 'msg', message) end
         failed = failed + 1

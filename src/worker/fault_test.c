@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: MIT */
+/* fault_test.c - what goes wrong around a worker: stops, lost leases, dead workers,
+ * garbage in the store, and a store that goes away. */
+#include "base/clock.h"
+#include "support/redis_server.h"
+#include "worker/fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define ARENA_BYTES ((size_t)1 << 20)
+
+static fixture f;
+static cq_arena arena;
+
+static int set_up(void **state)
+{
+    (void)state;
+    fixture_init(&f, NULL);
+    cq_arena_init(&arena, ARENA_BYTES);
+    return 0;
+}
+
+static int set_up_durable(void **state)
+{
+    (void)state;
+    fixture_init(&f, "appendonly yes\nappendfsync always\n");
+    cq_arena_init(&arena, ARENA_BYTES);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fixture_release(&f);
+    cq_arena_release(&arena);
+    return 0;
+}
+
+/* ---- handlers ---- */
+
+static cronq_status count(cronq_attempt *attempt, void *arg)
+{
+    (void)attempt;
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return CRONQ_OK;
+}
+
+/* Runs until it is told to go on, or cancelled. */
+typedef struct gate {
+    atomic_int entered, open;
+    _Atomic int reason;
+    bool stubborn; /* does not look whether it is cancelled */
+} gate;
+
+static cronq_status pass_gate(cronq_attempt *attempt, void *arg)
+{
+    gate *g = arg;
+
+    atomic_fetch_add(&g->entered, 1);
+    while (!g->open && (g->stubborn || !cronq_attempt_cancelled(attempt)))
+        cq_sleep_ms(2);
+    g->reason = (int)cronq_attempt_cancel_reason(attempt);
+    return g->reason && !g->open ? CRONQ_EFAILED : CRONQ_OK;
+}
+
+static cronq_status sleep_a_little(cronq_attempt *attempt, void *arg)
+{
+    (void)attempt;
+    cq_sleep_ms(20);
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return CRONQ_OK;
+}
+
+static bool is_in(const char *set, const char *id)
+{
+    return fixture_int(&f, "ZSCORE asynq:{q}:%s %s", set, id) >= 0;
+}
+
+/* ---- stopping ---- */
+
+static void a_stop_waits_for_handlers_and_gives_back_the_rest(void **state)
+{
+    cq_message message;
+    gate g = { 0 };
+    char next[4096];
+
+    (void)state;
+    f.options.shutdown_timeout_ms = 300;
+    fixture_push_many(&f, "q", "t", "a", 50);
+    fixture_run(&f, "t", pass_gate, &g);
+    FIXTURE_AWAIT(g.entered == 4, 3000);
+    fixture_stop(&f); /* cancels the four */
+    assert_int_equal(g.reason, CRONQ_ECANCELED);
+    assert_int_equal(g.entered, 4);
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:pending"), 50);
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 0);
+    assert_int_equal(fixture_int(&f, "ZCARD asynq:{q}:lease"), 0);
+    assert_int_equal(fixture_int(&f, "EXISTS asynq:{q}:processed"), 0);
+    message = fixture_message(&f, "a-0", &arena);
+    assert_int_equal(message.retried, 0);
+    assert_true(fixture_text(&f, next, "LINDEX asynq:{q}:pending -5"));
+    assert_string_equal(next, "a-4"); /* behind those that had been started */
+}
+
+static void a_stop_lets_handlers_finish_in_time(void **state)
+{
+    atomic_int ran = 0;
+
+    (void)state;
+    fixture_push_many(&f, "q", "t", "a", 500);
+    fixture_run(&f, "t", sleep_a_little, &ran);
+    FIXTURE_AWAIT(ran > 10, 3000);
+    fixture_stop(&f);
+    assert_int_equal(fixture_int(&f, "GET asynq:{q}:processed"), ran);
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:pending"), 500 - ran);
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 0);
+}
+
+static void a_stubborn_handler_is_left_and_can_be_given_back(void **state)
+{
+    gate *g = calloc(1, sizeof *g); /* the thread outlives the test */
+    size_t running;
+    cronq_error err;
+
+    (void)state;
+    assert_non_null(g);
+    g->stubborn = true;
+    f.options.shutdown_timeout_ms = 100;
+    fixture_push_many(&f, "q", "t", "a", 1);
+    fixture_run(&f, "t", pass_gate, g);
+    FIXTURE_AWAIT(g->entered == 1, 3000);
+    assert_int_equal(cq_worker_stop(f.worker, &running, &err), CRONQ_ETIMEDOUT);
+    assert_int_equal(running, 1);
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 1);
+    cq_worker_give_back_running(f.worker);
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 0);
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:pending"), 1);
+    cq_worker_free(f.worker); /* leaks on purpose */
+    g->open = 1;
+    cq_sleep_ms(50);
+    f.worker = NULL;
+    f.broker = NULL;
+}
+
+static void what_was_taken_ahead_goes_back_after_a_while(void **state)
+{
+    atomic_int ran = 0;
+    gate g = { 0 };
+
+    (void)state;
+    fixture_push_many(&f, "q", "short", "s", 2000);
+    fixture_push_many(&f, "q", "long", "l", 200);
+    fixture_worker(&f);
+    fixture_add(&f, "short", count, &ran);
+    fixture_add(&f, "long", pass_gate, &g);
+    fixture_start(&f);
+    FIXTURE_AWAIT(ran == 2000 && g.entered == 4, 5000);
+    FIXTURE_AWAIT(fixture_int(&f, "LLEN asynq:{q}:active") == 4, 2000);
+    cq_sleep_ms(300);
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 4);
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:pending"), 196);
+    g.open = 1;
+    FIXTURE_AWAIT(fixture_counts(&f)->done == 2200, 5000);
+    assert_true(fixture_counts(&f)->given_back > 0);
+    fixture_stop(&f);
+}
+
+/* ---- leases ---- */
+
+static void steal(const char *id)
+{
+    fixture_do(&f, "ZADD asynq:{q}:lease %lld %s",
+               (long long)(cq_wall_ns() / CQ_NS_PER_S + 60), id);
+}
+
+static void a_stolen_lease_cancels_its_handler(void **state)
+{
+    gate g = { 0 };
+
+    (void)state;
+    fixture_push_many(&f, "q", "t", "a", 1);
+    fixture_run(&f, "t", pass_gate, &g);
+    FIXTURE_AWAIT(g.entered == 1, 3000);
+    steal("a-0");
+    FIXTURE_AWAIT(g.reason == CRONQ_ESTATE, 2000);
+    FIXTURE_AWAIT(fixture_counts(&f)->lost == 1, 2000);
+    fixture_stop(&f);
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 1);
+    assert_int_equal(fixture_int(&f, "EXISTS asynq:{q}:retry"), 0);
+    assert_int_equal(fixture_int(&f, "EXISTS asynq:{q}:processed"), 0);
+}
+
+static void an_outcome_without_its_lease_is_not_written(void **state)
+{
+    gate g = { 0 };
+
+    (void)state;
+    f.options.heartbeat_ms = 60000; /* nobody notices before */
+    f.options.lease_ms = 60000;
+    fixture_push_many(&f, "q", "t", "a", 1);
+    fixture_run(&f, "t", pass_gate, &g);
+    FIXTURE_AWAIT(g.entered == 1, 3000);
+    steal("a-0");
+    g.open = 1;
+    FIXTURE_AWAIT(fixture_counts(&f)->lost == 1, 2000);
+    fixture_stop(&f);
+    assert_true(fixture_logged(&f, "lease lost, outcome not written"));
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 1);
+    assert_int_equal(fixture_int(&f, "EXISTS asynq:{q}:t:a-0"), 1);
+}
+
+static void a_lease_is_extended_as_long_as_it_takes(void **state)
+{
+    gate g = { 0 };
+
+    (void)state;
+    fixture_push_many(&f, "q", "t", "a", 4);
+    fixture_run(&f, "t", pass_gate, &g);
+    FIXTURE_AWAIT(g.entered == 4, 3000);
+    cq_sleep_ms(4500);
+    assert_int_equal(g.entered, 4);
+    assert_int_equal(fixture_counts(&f)->recovered, 0);
+    g.open = 1;
+    FIXTURE_AWAIT(fixture_counts(&f)->done == 4, 2000);
+    fixture_stop(&f);
+}
+
+/* ---- the dead ---- */
+
+/* As a worker that died would have left it; lease 0: none. */
+static void leave_active(const char *id, int32_t retried, int32_t max_retry, double lease)
+{
+    cq_message message = fixture_task(id);
+
+    message.retried = retried;
+    message.max_retry = max_retry;
+    fixture_push(&f, &message);
+    fixture_do(&f, "LREM asynq:{q}:pending 1 %s", id);
+    fixture_do(&f, "LPUSH asynq:{q}:active %s", id);
+    fixture_do(&f, "HSET asynq:{q}:t:%s state active", id);
+    if (lease > 0)
+        fixture_do(&f, "ZADD asynq:{q}:lease %.7f %s", lease, id);
+}
+
+static void note_error(cronq_attempt *attempt, const cronq_error *why, void *arg)
+{
+    (void)attempt;
+    if (strcmp(why->text, "asynq: task lease expired") == 0)
+        atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+static void the_tasks_of_a_dead_worker_run_again(void **state)
+{
+    double over = (double)(cq_wall_ns() / CQ_NS_PER_S - 10), ours = over + 5.0 / 1048576;
+    atomic_int ran = 0, errors = 0;
+    cq_message message;
+
+    (void)state;
+    leave_active("charged", 1, 5, ours);
+    leave_active("foreign", 1, 5, over);
+    leave_active("orphan", 1, 5, 0);
+    leave_active("unstarted", 5, 5, ours);
+    leave_active("started", 5, 5, ours);
+    fixture_do(&f, "HSET asynq:{q}:t:started cronq_started 5");
+    f.options.on_error = note_error;
+    f.options.on_error_arg = &errors;
+    fixture_run(&f, "t", count, &ran);
+    FIXTURE_AWAIT(fixture_counts(&f)->done == 4, 8000);
+    FIXTURE_AWAIT(fixture_counts(&f)->recovered == 5, 2000);
+    fixture_stop(&f);
+    assert_true(is_in("archived", "started"));
+    message = fixture_message(&f, "started", &arena);
+    assert_true(cq_str_eq(message.error_msg, CQ_STR("asynq: task lease expired")));
+    assert_int_equal(errors, 4); /* putting back is no error */
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 0);
+}
+
+static cronq_status note_retried(cronq_attempt *attempt, void *arg)
+{
+    atomic_store((atomic_int *)arg, 100 + cronq_attempt_retry_count(attempt));
+    return CRONQ_OK;
+}
+
+static void a_recovered_task_is_charged_one_retry(void **state)
+{
+    double over = (double)(cq_wall_ns() / CQ_NS_PER_S - 10);
+    atomic_int seen = 0;
+
+    (void)state;
+    leave_active("id", 3, 25, over + 0.5);
+    fixture_run(&f, "t", note_retried, &seen);
+    FIXTURE_AWAIT(seen, 3000);
+    assert_int_equal(seen, 104);
+    fixture_stop(&f);
+}
+
+static void what_was_never_started_is_put_back_once(void **state)
+{
+    double over = (double)(cq_wall_ns() / CQ_NS_PER_S - 10);
+    atomic_int ran = 0;
+
+    (void)state;
+    fixture_run(&f, "none", count, &ran);
+    cq_worker_quiet(f.worker); /* it only recovers */
+    leave_active("id", 5, 5, over + 0.25);
+    FIXTURE_AWAIT(fixture_int(&f, "LLEN asynq:{q}:pending") == 1, 3000);
+    assert_int_equal(fixture_message(&f, "id", &arena).retried, 5);
+    fixture_do(&f, "LMOVE asynq:{q}:pending asynq:{q}:active RIGHT LEFT");
+    fixture_do(&f, "ZADD asynq:{q}:lease %.7f id", over + 0.125);
+    FIXTURE_AWAIT(is_in("archived", "id"), 3000);
+    fixture_stop(&f);
+}
+
+static void the_start_of_a_last_attempt_is_marked(void **state)
+{
+    cq_message message = fixture_task("id");
+    gate g = { 0 };
+    char mark[4096];
+
+    (void)state;
+    message.max_retry = 0;
+    fixture_push(&f, &message);
+    fixture_push_many(&f, "q", "t", "a", 1);
+    fixture_run(&f, "t", pass_gate, &g);
+    FIXTURE_AWAIT(g.entered == 2, 3000);
+    assert_true(fixture_text(&f, mark, "HGET asynq:{q}:t:id cronq_started"));
+    assert_true(atoi(mark) > 0);
+    assert_false(fixture_text(&f, mark, "HGET asynq:{q}:t:a-0 cronq_started"));
+    g.open = 1;
+    FIXTURE_AWAIT(fixture_counts(&f)->done == 2, 3000);
+    fixture_stop(&f);
+}
+
+/* ---- garbage ---- */
+
+static void add_raw(const char *id, const char *bytes, size_t len)
+{
+    freeReplyObject(redis_server_command(
+        f.server, "HSET asynq:{q}:t:%s msg %b state pending", id, bytes, len));
+    fixture_do(&f, "LPUSH asynq:{q}:pending %s", id);
+}
+
+static void unreadable_tasks_are_archived_and_stop_nobody(void **state)
+{
+    atomic_int ran = 0;
+    cq_message message;
+    char raw[4096];
+
+    (void)state;
+    add_raw("garbage", "\xFF\xFF\xFF", 3);
+    add_raw("empty", "", 0);
+    add_raw("cut", "\x0A\x7Ft", 3);
+    add_raw("other", "\x0A\x01t\x1A\x03xyz\x22\x01q", 11);
+    fixture_do(&f, "LPUSH asynq:{q}:pending ghost");
+    fixture_push_many(&f, "q", "t", "a", 10);
+    fixture_run(&f, "t", count, &ran);
+    FIXTURE_AWAIT(fixture_counts(&f)->done == 10, 5000);
+    FIXTURE_AWAIT(fixture_counts(&f)->quarantined == 4, 5000);
+    fixture_stop(&f);
+    assert_int_equal(fixture_int(&f, "ZCARD asynq:{q}:archived"), 4);
+    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 0);
+    assert_int_equal(fixture_int(&f, "ZCARD asynq:{q}:lease"), 0);
+    message = fixture_message(&f, "garbage", &arena);
+    assert_true(cq_str_eq(message.type, CQ_STR("corrupt")));
+    assert_true(fixture_text(&f, raw, "HGET asynq:{q}:t:garbage raw"));
+    assert_memory_equal(raw, "\xFF\xFF\xFF", 4);
+}
+
+static void unreadable_tasks_of_the_dead_are_archived_too(void **state)
+{
+    long long over = cq_wall_ns() / CQ_NS_PER_S - 10;
+    atomic_int ran = 0;
+
+    (void)state;
+    leave_active("bad", 0, 5, (double)over);
+    fixture_do(&f, "HSET asynq:{q}:t:bad msg xxx");
+    fixture_do(&f, "LPUSH asynq:{q}:active gone");
+    fixture_do(&f, "ZADD asynq:{q}:lease %lld gone", over);
+    leave_active("good", 0, 5, (double)over);
+    fixture_run(&f, "t", count, &ran);
+    FIXTURE_AWAIT(ran == 1, 5000);
+    FIXTURE_AWAIT(is_in("archived", "bad"), 3000);
+    FIXTURE_AWAIT(fixture_int(&f, "LLEN asynq:{q}:active") == 0, 3000);
+    fixture_stop(&f);
+}
+
+static void a_broken_queue_does_not_stop_another(void **state)
+{
+    atomic_int ran = 0;
+
+    (void)state;
+    f.queues[1] = (cronq_queue){ "w", 1 };
+    f.options.queue_count = 2;
+    fixture_push_many(&f, "w", "t", "a", 100);
+    fixture_do(&f, "SET asynq:{q}:pending oops");
+    fixture_do(&f, "SET asynq:{q}:lease oops");
+    fixture_do(&f, "SET asynq:{q}:retry oops");
+    fixture_do(&f, "SET asynq:{q}:completed oops");
+    fixture_run(&f, "t", count, &ran);
+    FIXTURE_AWAIT(ran == 100, 5000);
+    FIXTURE_AWAIT(fixture_counts(&f)->done == 100, 5000);
+    fixture_stop(&f);
+}
+
+static void an_outcome_that_its_queue_refuses_is_kept(void **state)
+{
+    gate g = { 0 };
+
+    (void)state;
+    f.options.lease_ms = 20000;
+    fixture_push_many(&f, "q", "t", "a", 1);
+    fixture_run(&f, "t", pass_gate, &g);
+    FIXTURE_AWAIT(g.entered == 1, 3000);
+    fixture_do(&f, "RENAME asynq:{q}:active asynq:{q}:aside");
+    fixture_do(&f, "SET asynq:{q}:active oops");
+    g.open = 1;
+    cq_sleep_ms(1500);
+    assert_int_equal(fixture_counts(&f)->done, 0);
+    fixture_do(&f, "RENAME asynq:{q}:aside asynq:{q}:active");
+    FIXTURE_AWAIT(fixture_counts(&f)->done == 1, 3000);
+    fixture_stop(&f);
+}
+
+/* ---- the store goes away ---- */
+
+static void a_killed_store_loses_nothing(void **state)
+{
+    atomic_int ran = 0;
+
+    (void)state;
+    f.options.concurrency = 8;
+    fixture_push_many(&f, "q", "t", "a", 1500);
+    fixture_run(&f, "t", sleep_a_little, &ran);
+    for (int i = 1; i <= 3; i++) {
+        FIXTURE_AWAIT(ran > i * 200, 10000);
+        redis_server_kill(f.server);
+        cq_sleep_ms(200);
+        redis_server_restart(f.server);
+    }
+    FIXTURE_AWAIT(fixture_int(&f, "LLEN asynq:{q}:pending") == 0, 30000);
+    FIXTURE_AWAIT(fixture_int(&f, "LLEN asynq:{q}:active") == 0, 10000);
+    fixture_stop(&f);
+    assert_true(ran >= 1500);
+    assert_int_equal(fixture_int(&f, "EXISTS asynq:{q}:retry"), 0);
+    assert_int_equal(fixture_int(&f, "EXISTS asynq:{q}:archived"), 0);
+    assert_int_equal(fixture_int(&f, "DBSIZE"),
+                     fixture_int(&f, "EXISTS asynq:queues asynq:{q}:processed") + 1);
+    assert_true(fixture_logged(&f, "fetching tasks again"));
+}
+
+static void a_stalled_store_only_delays(void **state)
+{
+    atomic_int ran = 0;
+
+    (void)state;
+    f.options.lease_ms = 10000;
+    f.options.concurrency = 8;
+    fixture_push_many(&f, "q", "t", "a", 400);
+    fixture_run(&f, "t", sleep_a_little, &ran);
+    FIXTURE_AWAIT(ran > 40, 3000);
+    redis_server_pause(f.server);
+    cq_sleep_ms(3000);
+    redis_server_resume(f.server);
+    FIXTURE_AWAIT(fixture_int(&f, "LLEN asynq:{q}:active") == 0 && ran >= 400, 10000);
+    fixture_stop(&f);
+    assert_int_equal(ran, 400);
+    assert_int_equal(fixture_counts(&f)->recovered, 0);
+}
+
+typedef struct tally {
+    atomic_int ran, charged;
+} tally;
+
+static cronq_status note_charge(cronq_attempt *attempt, void *arg)
+{
+    tally *t = arg;
+
+    cq_sleep_ms(5);
+    t->ran++;
+    t->charged += cronq_attempt_retry_count(attempt) > 0;
+    return CRONQ_OK;
+}
+
+/* A stopped server still does what it finds in its sockets once it goes on: fetches and
+ * outcomes whose answers nobody waits for any more. */
+static void lost_answers_cost_neither_a_retry_nor_a_second_run(void **state)
+{
+    static const cronq_store_options impatient = { .struct_size = sizeof impatient,
+                                                   .read_timeout_ms = 150 };
+    tally t = { 0 };
+
+    (void)state;
+    f.options.store = &impatient;
+    f.options.lease_ms = 20000;
+    fixture_push_many(&f, "q", "t", "a", 800);
+    fixture_run(&f, "t", note_charge, &t);
+    for (int i = 1; i <= 4; i++) {
+        FIXTURE_AWAIT(t.ran > i * 80, 10000);
+        redis_server_pause(f.server);
+        cq_sleep_ms(400);
+        redis_server_resume(f.server);
+    }
+    FIXTURE_AWAIT(t.ran >= 800, 20000);
+    FIXTURE_AWAIT(fixture_int(&f, "LLEN asynq:{q}:active") == 0, 8000);
+    fixture_stop(&f);
+    assert_int_equal(t.ran, 800);
+    assert_int_equal(t.charged, 0);
+    assert_int_equal(fixture_int(&f, "GET asynq:{q}:processed"), 800);
+    assert_true(fixture_logged(&f, "of a fetch whose answer was lost"));
+    assert_true(fixture_logged(&f, "outcome was sent twice"));
+}
+
+static void a_stop_without_a_store_is_bounded(void **state)
+{
+    static const cronq_store_options impatient = { .struct_size = sizeof impatient,
+                                                   .read_timeout_ms = 1000 };
+    atomic_int ran = 0;
+    int64_t start_ms;
+
+    (void)state;
+    f.options.store = &impatient;
+    f.options.shutdown_timeout_ms = 500;
+    fixture_push_many(&f, "q", "t", "a", 2000);
+    fixture_run(&f, "t", sleep_a_little, &ran);
+    FIXTURE_AWAIT(ran > 10, 3000);
+    redis_server_pause(f.server);
+    cq_sleep_ms(200);
+    start_ms = cq_mono_ms();
+    fixture_stop(&f);
+    assert_in_range(cq_mono_ms() - start_ms, 0, 4500);
+    redis_server_resume(f.server);
+}
+
+static void a_worker_starts_without_its_store(void **state)
+{
+    atomic_int ran = 0;
+
+    (void)state;
+    redis_server_kill(f.server);
+    fixture_run(&f, "t", count, &ran);
+    cq_sleep_ms(300);
+    redis_server_restart(f.server);
+    fixture_push_many(&f, "q", "t", "a", 10);
+    FIXTURE_AWAIT(ran == 10, 8000);
+    fixture_stop(&f);
+}
+
+int main(void)
+{
+#define TEST(name)    cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define DURABLE(name) cmocka_unit_test_setup_teardown(name, set_up_durable, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_stop_waits_for_handlers_and_gives_back_the_rest),
+        TEST(a_stop_lets_handlers_finish_in_time),
+        TEST(a_stubborn_handler_is_left_and_can_be_given_back),
+        TEST(what_was_taken_ahead_goes_back_after_a_while),
+        TEST(a_stolen_lease_cancels_its_handler),
+        TEST(an_outcome_without_its_lease_is_not_written),
+        TEST(a_lease_is_extended_as_long_as_it_takes),
+        TEST(the_tasks_of_a_dead_worker_run_again),
+        TEST(a_recovered_task_is_charged_one_retry),
+        TEST(what_was_never_started_is_put_back_once),
+        TEST(the_start_of_a_last_attempt_is_marked),
+        TEST(unreadable_tasks_are_archived_and_stop_nobody),
+        TEST(unreadable_tasks_of_the_dead_are_archived_too),
+        TEST(a_broken_queue_does_not_stop_another),
+        TEST(an_outcome_that_its_queue_refuses_is_kept),
+        DURABLE(a_killed_store_loses_nothing),
+        TEST(a_stalled_store_only_delays),
+        TEST(lost_answers_cost_neither_a_retry_nor_a_second_run),
+        TEST(a_stop_without_a_store_is_bounded),
+        TEST(a_worker_starts_without_its_store),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
