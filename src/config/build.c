@@ -144,7 +144,7 @@ static const char *build_uri(cq_build *build)
     const cq_value *mode = get(build, CQ_K_WORK_MODE), *addr = get(build, CQ_K_WORK_ADDR);
     int64_t kind = mode->given ? mode->number : guess_mode(build);
 
-    if (mode->key_mark.line && !mode->given)
+    if (mode->is_wrong)
         return NULL;
     if (kind > MODE_SINGLE) {
         cq_find_unbuilt(build->findings, mark_of_mode(build), "WorkConf.Mode",
@@ -154,7 +154,7 @@ static const char *build_uri(cq_build *build)
     if (addr->given)
         return number(build, CQ_K_WORK_NETWORK) == NETWORK_UNIX ? unix_uri(build, addr)
                                                                 : tcp_uri(build, addr);
-    if (kind == MODE_SINGLE && !addr->key_mark.line)
+    if (kind == MODE_SINGLE && !addr->is_wrong)
         cq_find_error(build->findings, mode->mark, "WorkConf.Mode",
                       "single needs WorkConf.Addr");
     return NULL;

@@ -40,6 +40,12 @@ static void warn_unused(const task_build *t, const cq_key *keys, size_t count,
                             show(&path, t, keys[i]), "has no effect without %s", why);
 }
 
+/* A wrong value is there too: its own message is enough. */
+static bool is_there(const cq_value *value)
+{
+    return value->given || value->is_wrong;
+}
+
 static void check_use(const task_build *t)
 {
     static const cq_key of_entries[] = { CQ_K_TASK_NAME,      CQ_K_TASK_ZONE,
@@ -47,8 +53,8 @@ static void check_use(const task_build *t)
                                          CQ_K_TASK_QUEUE,     CQ_K_TASK_MAX_RETRY,
                                          CQ_K_TASK_RETENTION, CQ_K_TASK_UNIQUE };
     static const cq_key of_commands[] = { CQ_K_TASK_DIR, CQ_K_TASK_ENV };
-    bool has_command = get(t, CQ_K_TASK_COMMAND)->key_mark.line != 0;
-    bool has_cron = get(t, CQ_K_TASK_CRON)->key_mark.line != 0;
+    bool has_command = is_there(get(t, CQ_K_TASK_COMMAND));
+    bool has_cron = is_there(get(t, CQ_K_TASK_CRON));
     shown path;
 
     if (!has_cron)
@@ -97,8 +103,7 @@ static void check_queue(const task_build *t)
     const char *own = server->namespace_name ? server->namespace_name : "default";
     const char *queue = value->given ? value->text : own;
     bool is_run = get(t, CQ_K_TASK_COMMAND)->given && get(t, CQ_K_TASK_CRON)->given;
-    bool is_broken = t->all->root->values[CQ_K_WORK_QUEUES].key_mark.line &&
-                     !t->all->root->values[CQ_K_WORK_QUEUES].given;
+    bool is_broken = t->all->root->values[CQ_K_WORK_QUEUES].is_wrong;
     cq_quoted quoted;
     shown path;
 

@@ -178,6 +178,7 @@ static void store_becomes_a_uri_without_secrets(void **state)
         const char *conf, *uri;
     } rows[] = {
         { "{Addr: localhost}", "redis://localhost/0" },
+        { "{Mode: , Addr: 'h:1'}", "redis://h:1/0" },
         { "{Addr: ':6380', Password: hunter2}", "redis://localhost:6380/0" },
         { "{Addr: '[::1]:6379', DB: 5}", "redis://[::1]:6379/5" },
         { "{Addr: '[::1]'}", "redis://[::1]/0" },
@@ -293,6 +294,7 @@ static void each_wrong_value_has_its_message(void **state)
         { "Mode: xyz", "\"xyz\" is none of single|sentinel|cluster|embedded",
           CRONQ_EINVAL },
         { "Mode: single", "single needs WorkConf.Addr", CRONQ_EINVAL },
+        { "{Mode: single, Addr: }", "single needs WorkConf.Addr", CRONQ_EINVAL },
         { "Mode: sentinel", "3:9: WorkConf.Mode: sentinel is not built yet",
           CRONQ_EUNSUPPORTED },
         { "Mode: cluster", "cluster is not built yet", CRONQ_EUNSUPPORTED },
@@ -358,6 +360,7 @@ static void each_wrong_task_has_its_message(void **state)
         { "{Pattern: , Command: [x]}", "Tasks[0].Pattern: is not set" },
         { "{Pattern: ' ', Command: [x]}", "Tasks[0].Pattern: is blank" },
         { "{Pattern: a}", "neither a Command to run nor a Cron" },
+        { "{Pattern: a, Cron: , Command: }", "neither a Command to run nor a Cron" },
         { "{Pattern: a, Command: echo hi}", "must be a list of texts, as in" },
         { "{Pattern: a, Command: []}", "has 0 entries; 1 to 1000" },
         { "{Pattern: a, Command: ['']}", "is empty" },

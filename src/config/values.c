@@ -478,6 +478,8 @@ static void read_value(reader *r, cq_key key, const char *shown, const cq_entry 
     read.given = true;
     if (readers[row->type](r, &at, &read))
         *value = read;
+    else
+        value->is_wrong = true;
 }
 
 static void report_unknown(reader *r, const char *section_path, const char *shown,

@@ -19,6 +19,7 @@ typedef struct cq_section cq_section;
 typedef struct cq_value {
     cq_mark key_mark; /* line 0: the key is not there */
     bool given;
+    bool is_wrong; /* there, reported, and not given */
     bool from_environment;
     cq_mark mark;
     int64_t number;              /* INT, BOOL, TIME (ms), CHOICE (index) */
