@@ -86,7 +86,7 @@ local function push(item)
     if verdict then return verdict end
     if item.lock then
         call('SET', item.lock, item.id, 'EX', item.ttl)
-        fields = {'unique_key', item.lock}
+        if kind ~= 2 then fields = {'unique_key', item.lock} end -- as the reference does
     end
     if item.group then
         fields[#fields + 1], fields[#fields + 2] = 'group', item.group
