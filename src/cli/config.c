@@ -4,6 +4,8 @@
 #include "cli/cli.h"
 #include "cli/load.h"
 
+#include <string.h>
+
 static void print_list(cq_buf *out, const char *key, const cronq_config *config,
                        size_t count, const char *(*at)(const cronq_config *, size_t))
 {
@@ -69,7 +71,50 @@ static const cq_cli_command check_verb = {
     .details = "Exit code 3 when something is.",
     .run = run,
 };
-static const cq_cli_command *const verbs[] = { &check_verb, NULL };
+static void key_json(const cronq_config_key *key, cq_buf *out)
+{
+    cq_json_open(out, '{');
+    cq_json_key_text(out, "key", key->path);
+    cq_json_key_text(out, "type", key->type);
+    cq_json_key_text(out, "range", key->range);
+    cq_json_key_text(out, "default", key->default_text);
+    cq_json_key_text(out, "doc", key->doc);
+    cq_json_close(out, '}');
+}
+
+static void key_text(const cronq_config_key *key, cq_buf *out)
+{
+    bool required = strcmp(key->default_text, "required") == 0;
+
+    cq_buf_printf(out, "%s (%s", key->path, key->type);
+    if (*key->range)
+        cq_buf_printf(out, " %s", key->range);
+    if (*key->default_text)
+        cq_buf_printf(out, "; %s%s", required ? "" : "default ", key->default_text);
+    cq_buf_printf(out, ")\n    %s\n", key->doc);
+}
+
+static int run_keys(cq_cli *cli)
+{
+    cronq_config_key key = { 0 };
+    cq_buf out;
+
+    cq_buf_init(&out, 1 << 20);
+    if (cli->json)
+        cq_json_open(&out, '[');
+    for (size_t i = 0; cronq_config_key_at(i, &key); i++)
+        (cli->json ? key_json : key_text)(&key, &out);
+    if (cli->json)
+        cq_json_close(&out, ']');
+    return cq_cli_print(cli, &out);
+}
+
+static const cq_cli_command keys_verb = {
+    .name = "keys",
+    .summary = "List the keys that a configuration file may have",
+    .run = run_keys,
+};
+static const cq_cli_command *const verbs[] = { &check_verb, &keys_verb, NULL };
 
 const cq_cli_command cq_cli_config = {
     .name = "config",

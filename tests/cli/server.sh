@@ -10,6 +10,11 @@ expect 3 "$CRONQ" config check "$work/missing.yaml"
 expect 2 "$CRONQ" config
 expect 2 "$CRONQ" config check
 
+expect 0 "$CRONQ" config keys
+says "Tasks[].Pattern (text"
+expect 0 "$CRONQ" config keys --json
+same Name "$(json 0 key)"
+
 # All errors of a file at once.
 cat >"$work/bad.yaml" <<'YAML'
 Name: bad
