@@ -197,7 +197,7 @@ cronq_status cronq_server_ping(cronq_server *server, cronq_error *err) CRONQ_CHE
  * timeout is given back, uncharged, and the process ends by _exit(1). */
 cronq_status cronq_server_run(cronq_server *server, cronq_error *err) CRONQ_CHECKED;
 /* start, work until the served queues hold nothing pending or active, stop. For tests and
- * one-shot jobs; delayed tasks are not waited for. */
+ * one-shot jobs; delayed tasks are not waited for. ECANCELED: stopped meanwhile. */
 cronq_status cronq_server_drain(cronq_server *server, cronq_error *err) CRONQ_CHECKED;
 
 CRONQ_END

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* cli/server.c - cronq server: run what a configuration file says.
  *
- * The parts are made in the order of the struct and freed in reverse: the server before
- * the commands that it runs and the log that it writes. SIGHUP is blocked before any
- * thread exists and taken by one thread, which opens the log files anew. */
+ * The parts are made in the order of the struct and freed in reverse, but for the signal
+ * thread, which uses the server and goes first. The signals that it takes are blocked
+ * before any other thread exists. */
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/cli.h"
@@ -21,55 +21,74 @@ typedef struct worker_parts {
     cronq_command **commands; /* one a task of the file; NULL: it has none */
     size_t command_count;
     cronq_server *server;
-    pthread_t reopener;
-    bool reopener_runs;
+    sigset_t signals; /* that the signal thread takes */
+    pthread_t signal_thread;
+    bool signal_thread_runs;
     atomic_bool over;
 } worker_parts;
 
-static void *reopen_on_hangup(void *arg)
+static void open_log_anew(worker_parts *worker)
+{
+    cronq_error err;
+
+    if (cronq_log_file_reopen(worker->log, &err))
+        CQ_ERROR(&worker->logger, "log files: %s", err.text);
+    else
+        CQ_INFO(&worker->logger, "log files opened anew");
+}
+
+/* A drain that is told to stop ends with ECANCELED, whatever stopping says. */
+static void stop(worker_parts *worker)
+{
+    CQ_INFO(&worker->logger, "stopping");
+    cronq_server_stop(worker->server, NULL);
+}
+
+static void *take_signals(void *arg)
 {
     worker_parts *worker = arg;
-    cronq_error err;
-    sigset_t hangup;
     int number;
 
-    sigemptyset(&hangup);
-    sigaddset(&hangup, SIGHUP);
-    while (sigwait(&hangup, &number) == 0 && !atomic_load(&worker->over)) {
-        if (cronq_log_file_reopen(worker->log, &err))
-            CQ_ERROR(&worker->logger, "log files: %s", err.text);
+    while (sigwait(&worker->signals, &number) == 0 && !atomic_load(&worker->over)) {
+        if (number == SIGHUP)
+            open_log_anew(worker);
         else
-            CQ_INFO(&worker->logger, "log files opened anew");
+            stop(worker);
     }
     return NULL;
 }
 
-static cronq_status start_reopener(worker_parts *worker, cronq_error *err)
+/* Those that cronq_server_run does not take, and without it also those that end it. */
+static cronq_status start_signal_thread(worker_parts *worker, bool drain,
+                                        cronq_error *err)
 {
-    sigset_t hangup;
     int code;
 
-    sigemptyset(&hangup);
-    sigaddset(&hangup, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &hangup, NULL);
-    code = pthread_create(&worker->reopener, NULL, reopen_on_hangup, worker);
+    sigemptyset(&worker->signals);
+    sigaddset(&worker->signals, SIGHUP);
+    if (drain) {
+        sigaddset(&worker->signals, SIGTERM);
+        sigaddset(&worker->signals, SIGINT);
+    }
+    pthread_sigmask(SIG_BLOCK, &worker->signals, NULL);
+    code = pthread_create(&worker->signal_thread, NULL, take_signals, worker);
     if (code)
         return cq_fail_errno(err, CRONQ_EIO, code, "cannot start a thread");
-    worker->reopener_runs = true;
+    worker->signal_thread_runs = true;
     return CRONQ_OK;
 }
 
 static void release(worker_parts *worker)
 {
+    if (worker->signal_thread_runs) {
+        atomic_store(&worker->over, true);
+        pthread_kill(worker->signal_thread, SIGHUP);
+        pthread_join(worker->signal_thread, NULL);
+    }
     cronq_server_free(worker->server);
     for (size_t i = 0; i < worker->command_count; i++)
         cronq_command_free(worker->commands[i]);
     free(worker->commands);
-    if (worker->reopener_runs) {
-        atomic_store(&worker->over, true);
-        pthread_kill(worker->reopener, SIGHUP);
-        pthread_join(worker->reopener, NULL);
-    }
     cronq_log_file_free(worker->log);
     cronq_config_free(worker->config);
 }
@@ -82,7 +101,7 @@ static cronq_status open_log(worker_parts *worker, cronq_error *err)
     if (status)
         return status;
     worker->logger = cronq_log_file_logger(worker->log);
-    return start_reopener(worker, err);
+    return CRONQ_OK;
 }
 
 /* -u, else the file, else CRONQ_URI. The credentials of the file belong to its store
@@ -164,7 +183,8 @@ static int make(const cq_cli *cli, worker_parts *worker, const char *path)
     options = *cronq_config_server_options(worker->config);
     options.store = &store;
     options.logger = worker->logger;
-    if (cronq_server_new(uri, &options, &worker->server, &err))
+    if (cronq_server_new(uri, &options, &worker->server, &err) ||
+        start_signal_thread(worker, cq_cli_has(cli, "drain"), &err))
         return report(cli, &err);
     return add_tasks(cli, worker, path);
 }

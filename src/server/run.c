@@ -127,14 +127,31 @@ static cronq_status look(cronq_server *server, bool *empty, cronq_error *err)
     return CRONQ_OK;
 }
 
+/* The same while nobody stops the server, whose parts must not go meanwhile. */
+static cronq_status look_if_active(cronq_server *server, bool *active, bool *empty,
+                                   cronq_error *err)
+{
+    cronq_status status = CRONQ_OK;
+
+    pthread_mutex_lock(&server->mutex);
+    *active = server->state == CQ_SERVER_ACTIVE;
+    if (*active)
+        status = look(server, empty, err);
+    pthread_mutex_unlock(&server->mutex);
+    return status;
+}
+
 static cronq_status work_until_empty(cronq_server *server, cronq_error *err)
 {
     int64_t answered_ns = cq_mono_ns();
-    bool empty = false;
+    bool active = true, empty = false;
 
     for (;;) {
-        cronq_status status = look(server, &empty, err);
+        cronq_status status = look_if_active(server, &active, &empty, err);
 
+        if (!active)
+            return cq_fail(err, CRONQ_ECANCELED,
+                           "drain: the server was stopped before its queues were empty");
         if (empty)
             return CRONQ_OK;
         if (!status)

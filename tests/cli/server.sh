@@ -99,6 +99,19 @@ expect 0 "$CRONQ" stats --json default
 same 0 "$(json queues 0 pending)"
 same 1 "$(json queues 0 scheduled)"
 
+# A drain that is told to stop gives back what it has not finished.
+expect 0 "$CRONQ" push sleep 30
+start server -f "$work/worker.yaml" --drain
+within 10 grep -q start "$work/slept"
+kill -TERM "$server"
+stops_with 1
+grep -q "stopped before" "$work/server.err" || broken "it says why: $(cat "$work/server.err")"
+expect 0 "$CRONQ" stats --json default
+same 1 "$(json queues 0 pending)"
+same 0 "$(json queues 0 active)"
+redis-cli -s "$work/redis" flushall >/dev/null
+rm "$work/slept"
+
 # Commands get signals as a shell would have them.
 expect 0 "$CRONQ" push mask
 expect 0 "$CRONQ" server -f "$work/worker.yaml" --drain
