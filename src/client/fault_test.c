@@ -256,6 +256,47 @@ static void a_store_that_is_silent_may_have_stored(void **state)
     redis_server_stop(server);
 }
 
+static void *push_what_breaks_the_connection(void *arg)
+{
+    const size_t size = (size_t)3 << 20;
+    pusher *self = arg;
+    char *payload = calloc(1, size);
+
+    if (!cronq_client_push(self->client,
+                           CRONQ_TASK(.type = "t", .payload = { payload, size }), NULL,
+                           &self->err))
+        self->stored++;
+    free(payload);
+    return NULL;
+}
+
+/* Redis hangs up on an argument beyond its limit, and with it on the whole batch. */
+static void one_bad_push_does_not_take_the_others_with_it(void **state)
+{
+    redis_server *server = redis_server_start("proto-max-bulk-len 1mb");
+    cronq_client *client =
+        open_client(redis_server_uri(server),
+                    CRONQ_CLIENT_OPTIONS(.payload_limit_bytes = (size_t)8 << 20,
+                                         .push_timeout_ms = 3000));
+    pusher pushers[THREADS], bad = { .client = client };
+    atomic_bool stop = false;
+    atomic_int pushed = 0;
+    int stored;
+
+    (void)state;
+    start_pushers(pushers, client, &stop, &pushed);
+    wait_for(&pushed, 200);
+    assert_int_equal(
+        pthread_create(&bad.thread, NULL, push_what_breaks_the_connection, &bad), 0);
+    pthread_join(bad.thread, NULL);
+    atomic_store(&stop, true);
+    assert_int_equal(bad.stored, 0);
+    stored = join_pushers(pushers);
+    assert_int_equal(redis_server_int(server, "LLEN asynq:{default}:pending"), stored);
+    cronq_client_free(client);
+    redis_server_stop(server);
+}
+
 /* All who wait are told, each in its time, though only one of them leads. */
 static void nobody_waits_longer_than_it_may(void **state)
 {
@@ -289,6 +330,7 @@ int main(void)
         cmocka_unit_test(a_store_that_is_not_there_is_given_up_in_time),
         cmocka_unit_test(what_was_never_sent_was_not_stored),
         cmocka_unit_test(a_store_that_is_silent_may_have_stored),
+        cmocka_unit_test(one_bad_push_does_not_take_the_others_with_it),
         cmocka_unit_test(nobody_waits_longer_than_it_may),
     };
 

@@ -8,6 +8,10 @@
  * the one before was under way. Requests are served in order; a leader therefore serves
  * at most those that were there before its own, and its batch.
  *
+ * A batch that failed as a whole goes back to the end of the queue, and the next requests
+ * are sent alone: one that breaks the connection, or that the store chokes on, must not
+ * take the others with it.
+ *
  * Invariants, under the mutex: a request is in the queue, or in flight (in the batch of
  * the leader), or answered. It lives on the stack of its thread, which leaves only when
  * it is answered. When the queue is not empty, somebody leads or its head was woken. */
@@ -36,6 +40,7 @@ struct cq_sender {
     cq_broker *broker;
     pthread_mutex_t mutex;
     request *head, **tail; /* the queue, oldest first */
+    size_t alone_count;    /* so many of the next ones are sent alone */
     bool led;
     /* The leader's alone: */
     cq_push *batch; /* CQ_BATCH_LIMIT of them */
@@ -103,13 +108,16 @@ static request *take_batch(cq_sender *sender)
     size_t count = first->item_count, bytes = first->bytes;
 
     first->in_flight = true;
-    while (last->next && count + last->next->item_count <= CQ_BATCH_LIMIT &&
-           bytes + last->next->bytes <= CQ_BATCH_LIMIT_BYTES) {
-        last = last->next;
-        last->in_flight = true;
-        count += last->item_count;
-        bytes += last->bytes;
-    }
+    if (sender->alone_count)
+        sender->alone_count--;
+    else
+        while (last->next && count + last->next->item_count <= CQ_BATCH_LIMIT &&
+               bytes + last->next->bytes <= CQ_BATCH_LIMIT_BYTES) {
+            last = last->next;
+            last->in_flight = true;
+            count += last->item_count;
+            bytes += last->bytes;
+        }
     sender->head = last->next;
     if (!sender->head)
         sender->tail = &sender->head;
@@ -117,42 +125,46 @@ static request *take_batch(cq_sender *sender)
     return first;
 }
 
-static void answer(request *answered)
+/* The failure may be another's: what was not alone is tried again. */
+static bool is_final(const request *batch, const cronq_error *why)
 {
-    answered->in_flight = false;
-    answered->answered = true;
-    pthread_cond_signal(&answered->wake);
+    return !why->code || (why->code != CRONQ_EIO && !batch->next);
 }
 
-/* Less than a millisecond left is none. */
-static bool is_over(const request *each, int64_t now_ns)
+static bool is_settled(const request *each)
 {
-    return each->deadline_ns - now_ns < CQ_NS_PER_MS;
+    size_t i = 0;
+
+    while (i < each->item_count && each->items[i].settled)
+        i++;
+    return i == each->item_count;
 }
 
-/* Answer those of the batch that are over, put the others back to where they were. */
+/* Answer a batch, or put it back. Whoever is put back waits by its own clock again. */
 static void close_batch(cq_sender *sender, request *batch, const cronq_error *why)
 {
-    request *kept = NULL, **kept_tail = &kept;
-    int64_t now_ns = cq_mono_ns();
+    bool final = is_final(batch, why);
 
     for (request *each = batch, *next; each; each = next) {
         next = each->next;
         each->why = *why;
-        if (why->code != CRONQ_EIO || is_over(each, now_ns)) {
-            answer(each);
-            continue;
-        }
         each->in_flight = false;
-        *kept_tail = each;
-        kept_tail = &each->next;
+        each->answered = final || is_settled(each);
+        if (!each->answered) {
+            append(sender, each);
+            sender->alone_count++;
+        }
+        pthread_cond_signal(&each->wake);
     }
-    if (!kept)
-        return;
-    *kept_tail = sender->head;
-    if (!sender->head)
-        sender->tail = kept_tail;
-    sender->head = kept;
+}
+
+/* Its time is over while it is in the queue. */
+static void give_up(cq_sender *sender, request *mine)
+{
+    unlink_request(sender, mine);
+    if (!mine->why.code)
+        cq_fail(&mine->why, CRONQ_EIO, "no answer from the store");
+    mine->answered = true;
 }
 
 /* ---- sending one batch ---- */
@@ -233,58 +245,62 @@ static int64_t backoff_ms(cq_sender *sender, int round)
     return limit / 2 + (int64_t)cq_random_below(&sender->random, (uint64_t)limit / 2 + 1);
 }
 
-/* Until it is in, the store refuses it, or the time of the first is over: the others have
- * come later and have more. */
-static void send_batch(cq_sender *sender, const request *batch, cronq_error *why)
-{
-    for (int round = 0;; round++) {
-        int64_t now_ns, left_ms, pause_ms;
-
-        *why = (cronq_error){ 0 };
-        why->code = send_once(sender, batch, why);
-        now_ns = cq_mono_ns();
-        if (why->code != CRONQ_EIO || is_over(batch, now_ns))
-            return;
-        left_ms = (batch->deadline_ns - now_ns) / CQ_NS_PER_MS;
-        pause_ms = backoff_ms(sender, round);
-        cq_sleep_ms(pause_ms < left_ms ? pause_ms : left_ms);
-    }
-}
-
 /* ---- leading and waiting ---- */
 
-static void lead(cq_sender *sender, const request *mine)
+/* How long to leave a store that does not answer alone; nothing for any other failure. */
+static int64_t pause_ms(cq_sender *sender, const cronq_error *why, int *failures)
 {
+    if (why->code != CRONQ_EIO) {
+        *failures = 0;
+        return 0;
+    }
+    return backoff_ms(sender, (*failures)++);
+}
+
+static void lead(cq_sender *sender, request *mine)
+{
+    int failures = 0;
+
     sender->led = true;
     while (!mine->answered) {
         request *batch = take_batch(sender);
-        cronq_error why;
+        int64_t pause, left_ms;
+        cronq_error why = { 0 };
 
         pthread_mutex_unlock(&sender->mutex);
-        send_batch(sender, batch, &why);
+        why.code = send_once(sender, batch, &why);
+        pause = pause_ms(sender, &why, &failures);
         pthread_mutex_lock(&sender->mutex);
         close_batch(sender, batch, &why);
+        left_ms = (mine->deadline_ns - cq_mono_ns()) / CQ_NS_PER_MS;
+        if (mine->answered || !why.code)
+            continue;
+        if (left_ms <= 0) {
+            give_up(sender, mine);
+            continue;
+        }
+        pthread_mutex_unlock(&sender->mutex);
+        cq_sleep_ms(pause < left_ms ? pause : left_ms);
+        pthread_mutex_lock(&sender->mutex);
     }
     sender->led = false;
     if (sender->head)
         pthread_cond_signal(&sender->head->wake);
+    else
+        sender->alone_count = 0;
 }
 
-/* A leader that waits for the store holds its batch: who is in the queue gives up on its
- * own. */
+/* What is in flight must be waited for; in the queue everybody has a clock of its own. */
 static void follow(cq_sender *sender, request *mine)
 {
     if (mine->in_flight) {
         pthread_cond_wait(&mine->wake, &sender->mutex);
         return;
     }
-    if (cq_cond_wait_until(&mine->wake, &sender->mutex, mine->deadline_ns))
+    if (cq_cond_wait_until(&mine->wake, &sender->mutex, mine->deadline_ns) ||
+        mine->answered || mine->in_flight)
         return;
-    if (mine->answered || mine->in_flight)
-        return;
-    unlink_request(sender, mine);
-    cq_fail(&mine->why, CRONQ_EIO, "no answer from the store");
-    mine->answered = true;
+    give_up(sender, mine);
     if (!sender->led && sender->head)
         pthread_cond_signal(&sender->head->wake);
 }
