@@ -57,6 +57,8 @@ cronq_status cq_broker_open(const cq_broker_options *options, cq_broker **out,
                             cronq_error *err);
 cronq_status cq_redis_open(const cq_broker_options *options, cq_broker **out,
                            cronq_error *err);
+cronq_status cq_sqlite_open(const cq_broker_options *options, cq_broker **out,
+                            cronq_error *err);
 
 /* ---- pushing ---- */
 

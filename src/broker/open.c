@@ -10,7 +10,6 @@ cronq_status cq_broker_open(const cq_broker_options *options, cq_broker **out,
     if (!options->uri || !*options->uri)
         return cq_fail(err, CRONQ_EINVAL, "the URI of the store is empty");
     if (strncmp(options->uri, "sqlite:", 7) == 0)
-        return cq_fail(err, CRONQ_EUNSUPPORTED,
-                       "sqlite: stores are not built into this version");
+        return cq_sqlite_open(options, out, err);
     return cq_redis_open(options, out, err);
 }

@@ -46,3 +46,39 @@ cronq_status cq_message_decode(cronq_bytes in, cq_arena *arena, cq_message *out,
         *out = message;
     return status;
 }
+
+static bool same_bytes(cronq_bytes a, cronq_bytes b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* Headers come in any order. */
+static bool same_headers(const cq_message *a, const cq_message *b)
+{
+    if (a->header_count != b->header_count)
+        return false;
+    for (size_t i = 0; i < a->header_count; i++) {
+        size_t j = 0;
+
+        while (j < b->header_count && !cq_str_eq(a->headers[i].key, b->headers[j].key))
+            j++;
+        if (j == b->header_count || !cq_str_eq(a->headers[i].value, b->headers[j].value))
+            return false;
+    }
+    return true;
+}
+
+bool cq_message_is_echo(cronq_bytes stored, cronq_bytes ours, cq_arena *arena)
+{
+    cq_message a, b;
+
+    if (cq_message_decode(stored, arena, &a, NULL) ||
+        cq_message_decode(ours, arena, &b, NULL))
+        return false;
+    return cq_str_eq(a.type, b.type) && same_bytes(a.payload, b.payload) &&
+           cq_str_eq(a.id, b.id) && cq_str_eq(a.queue, b.queue) &&
+           a.max_retry == b.max_retry && a.timeout_s == b.timeout_s &&
+           a.deadline_at_s == b.deadline_at_s && cq_str_eq(a.unique_key, b.unique_key) &&
+           a.retention_s == b.retention_s && cq_str_eq(a.group, b.group) &&
+           same_headers(&a, &b);
+}

@@ -45,4 +45,8 @@ cronq_status cq_message_encode(const cq_message *message, cq_buf *out, cronq_err
 cronq_status cq_message_decode(cronq_bytes in, cq_arena *arena, cq_message *out,
                                cronq_error *err);
 
+/* Was what is stored made from the same push? Both decode, and are equal in all that does
+ * not change while a task lives. */
+bool cq_message_is_echo(cronq_bytes stored, cronq_bytes ours, cq_arena *arena);
+
 #endif

@@ -2,7 +2,7 @@
 /* broker/redis/push.c - pushing tasks: one script call a queue, all queues in one write.
  *
  * A push whose answer was lost is sent again by the caller with `again`; what is stored
- * then is ours when it says the same task (same_task). */
+ * then is ours when it is its echo (cq_message_is_echo). */
 #include "broker/redis/redis.h"
 
 #include "base/clock.h"
@@ -217,43 +217,6 @@ static cronq_status plan_round(push_round *round, cq_push *items, size_t count,
 
 /* ---- answers ---- */
 
-static bool same_bytes(cronq_bytes a, cronq_bytes b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
-/* Headers come in any order. */
-static bool same_headers(const cq_message *a, const cq_message *b)
-{
-    if (a->header_count != b->header_count)
-        return false;
-    for (size_t i = 0; i < a->header_count; i++) {
-        size_t j = 0;
-
-        while (j < b->header_count && !cq_str_eq(a->headers[i].key, b->headers[j].key))
-            j++;
-        if (j == b->header_count || !cq_str_eq(a->headers[i].value, b->headers[j].value))
-            return false;
-    }
-    return true;
-}
-
-/* Equal in all that does not change while a task lives. */
-static bool same_task(cq_str stored, cronq_bytes ours, cq_arena *arena)
-{
-    cq_message a, b;
-
-    if (cq_message_decode((cronq_bytes){ stored.data, stored.len }, arena, &a, NULL) ||
-        cq_message_decode(ours, arena, &b, NULL))
-        return false;
-    return cq_str_eq(a.type, b.type) && same_bytes(a.payload, b.payload) &&
-           cq_str_eq(a.id, b.id) && cq_str_eq(a.queue, b.queue) &&
-           a.max_retry == b.max_retry && a.timeout_s == b.timeout_s &&
-           a.deadline_at_s == b.deadline_at_s && cq_str_eq(a.unique_key, b.unique_key) &&
-           a.retention_s == b.retention_s && cq_str_eq(a.group, b.group) &&
-           same_headers(&a, &b);
-}
-
 static cronq_status judge(const cq_redis *redis, const cq_push *item, cq_str answer,
                           cq_arena *arena)
 {
@@ -269,9 +232,11 @@ static cronq_status judge(const cq_redis *redis, const cq_push *item, cq_str ans
     case 'e':
         return item->id_is_ours ? CRONQ_OK : CRONQ_EEXIST;
     case 'm':
-        answer = (cq_str){ answer.data + 1, answer.len - 1 };
-        return item->id_is_ours || same_task(answer, item->message, arena) ? CRONQ_OK
-                                                                           : CRONQ_EEXIST;
+        if (item->id_is_ours ||
+            cq_message_is_echo((cronq_bytes){ answer.data + 1, answer.len - 1 },
+                               item->message, arena))
+            return CRONQ_OK;
+        return CRONQ_EEXIST;
     default:
         CQ_WARN(&redis->logger, "a push to queue \"%.*s\" failed: %.*s",
                 CQ_FMT(item->queue), CQ_FMT(answer));

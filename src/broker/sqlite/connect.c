@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* broker/sqlite/connect.c - opening the database file, its schema, and closing it. */
+#include "broker/sqlite/sqlite.h"
+
+#include "base/error.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CACHE_KIB 8000
+
+extern const char cq_schema_schema_1[];
+
+/* The step from version i to i + 1. */
+static const char *const migrations[] = { cq_schema_schema_1 };
+
+enum { VERSION = sizeof migrations / sizeof *migrations };
+
+/* Whoever has the lock has it for a millisecond, as a rule. */
+static int be_busy(void *arg, int count)
+{
+    const cq_sqlite *store = arg;
+    int64_t now = cq_mono_ns();
+    int64_t pause_ns = (int64_t)50000 << (count < 5 ? count : 5);
+    struct timespec pause;
+
+    if (now >= store->deadline_mono_ns)
+        return 0;
+    pause_ns += now % (pause_ns / 2); /* so that those who wait do not march in step */
+    pause = (struct timespec){ 0, (long)pause_ns };
+    nanosleep(&pause, NULL);
+    return 1;
+}
+
+/* ---- schema ---- */
+
+static void execute(cq_sqlite *store, const char *text)
+{
+    if (!store->code)
+        cq_sqlite_note(store, sqlite3_exec(store->db, text, NULL, NULL, NULL));
+}
+
+static int64_t query(cq_sqlite *store, const char *text, int64_t otherwise)
+{
+    cq_sql sql = { store, NULL, 1 };
+    int64_t value;
+
+    if (store->code)
+        return otherwise;
+    cq_sqlite_note(store, sqlite3_prepare_v2(store->db, text, -1, &sql.stmt, NULL));
+    if (!sql.stmt)
+        return otherwise;
+    {
+        sqlite3_stmt *stmt = sql.stmt;
+
+        value = cq_sql_value(&sql, otherwise);
+        sqlite3_finalize(stmt);
+    }
+    return value;
+}
+
+static int64_t read_version(cq_sqlite *store)
+{
+    if (!query(store, "SELECT count(*) FROM sqlite_schema WHERE name = 'cronq_meta'", 0))
+        return 0;
+    return query(store, "SELECT value FROM cronq_meta WHERE name = 'version'", 0);
+}
+
+static void migrate(cq_sqlite *store)
+{
+    int64_t version;
+
+    execute(store, "BEGIN IMMEDIATE");
+    version = read_version(store);
+    for (int64_t v = version; v < VERSION; v++)
+        execute(store, migrations[v]);
+    if (version < VERSION) {
+        char text[128];
+
+        snprintf(text, sizeof text,
+                 "INSERT OR REPLACE INTO cronq_meta(name, value) VALUES ('version', %d)",
+                 VERSION);
+        execute(store, text);
+    }
+    execute(store, "COMMIT");
+    if (store->code)
+        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+/* A file that holds nothing yet gets a write-ahead log; in a user's own database, the
+ * journal mode is the user's. To set it needs the file alone for a moment. */
+static void set_journal(cq_sqlite *store)
+{
+    for (int count = 0; !store->code; count++) {
+        if (query(store, "SELECT count(*) FROM sqlite_schema", 0) > 0)
+            return;
+        execute(store, "PRAGMA journal_mode = WAL");
+        if ((store->code & 0xff) != SQLITE_BUSY || !be_busy(store, count))
+            return;
+        store->code = SQLITE_OK;
+    }
+}
+
+cronq_status cq_sqlite_schema(cq_sqlite *store, cronq_error *err)
+{
+    int64_t version;
+
+    if (!store->in_memory)
+        set_journal(store);
+    version = read_version(store);
+    if (!store->code && version < VERSION) {
+        migrate(store);
+        version = read_version(store);
+    }
+    if (store->code)
+        return cq_sqlite_failure(store, err);
+    if (version > VERSION)
+        return cq_fail(err, CRONQ_EUNSUPPORTED,
+                       "%s has version %lld of the tables; this cronq knows up to %d",
+                       store->path, (long long)version, VERSION);
+    return CRONQ_OK;
+}
+
+/* ---- files beside the database ---- */
+
+/* Who may write the database may ring and use the reserve. */
+static int open_beside(const cq_sqlite *store, const char *suffix)
+{
+    char name[4096 + 16];
+    struct stat st;
+    int fd;
+
+    snprintf(name, sizeof name, "%s%s", store->path, suffix);
+    fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && stat(store->path, &st) == 0 && fchmod(fd, st.st_mode & 0666) < 0)
+        CQ_DEBUG(&store->logger, "%s belongs to someone else", name);
+    return fd;
+}
+
+static cronq_status open_neighbours(cq_sqlite *store, cronq_error *err)
+{
+    store->bell_fd = open_beside(store, "-bell");
+    if (store->bell_fd < 0)
+        return cq_fail_errno(err, CRONQ_EIO, errno, "%s-bell can not be opened",
+                             store->path);
+    store->reserve_fd = open_beside(store, "-reserve");
+    if (store->reserve_fd < 0)
+        return cq_fail_errno(err, CRONQ_EIO, errno, "%s-reserve can not be opened",
+                             store->path);
+    cq_sqlite_reserve_hold(store); /* a push that can not will say so */
+    return CRONQ_OK;
+}
+
+/* ---- the connection ---- */
+
+/* SQLite follows links, and keeps its files beside where they lead to. */
+static cronq_status follow_links(cq_sqlite *store, cronq_error *err)
+{
+    const char *real = sqlite3_db_filename(store->db, "main");
+    char *path;
+
+    if (!real || !*real || strcmp(real, store->path) == 0)
+        return CRONQ_OK;
+    path = strdup(real);
+    if (!path)
+        return cq_fail_nomem(err);
+    free(store->path);
+    store->path = path;
+    return CRONQ_OK;
+}
+
+static cronq_status open_database(cq_sqlite *store, cronq_error *err)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    char text[256];
+
+    flags |= store->in_memory ? SQLITE_OPEN_URI : 0;
+    flags |= store->was_open ? 0 : SQLITE_OPEN_CREATE;
+    cq_sqlite_note(store, sqlite3_open_v2(store->path, &store->db, flags, store->vfs));
+    if (store->code)
+        return cq_sqlite_failure(store, err);
+    sqlite3_busy_handler(store->db, be_busy, store);
+    snprintf(text, sizeof text,
+             "PRAGMA synchronous = %s; PRAGMA secure_delete = OFF; "
+             "PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY",
+             store->normal ? "NORMAL" : "FULL", CACHE_KIB);
+    execute(store, text);
+    return store->code ? cq_sqlite_failure(store, err) : CRONQ_OK;
+}
+
+static cronq_status connect_new(cq_sqlite *store, cronq_error *err)
+{
+    cronq_status status = CRONQ_OK;
+
+    if (!store->in_memory)
+        status = cq_sqlite_check_place(store->path, err);
+    if (!status)
+        status = open_database(store, err);
+    if (!status && !store->in_memory)
+        status = follow_links(store, err);
+    if (!status)
+        status = cq_sqlite_schema(store, err);
+    if (!status && !store->in_memory)
+        status = open_neighbours(store, err);
+    if (!status)
+        status = cq_sqlite_check_files(store, err);
+    return status;
+}
+
+cronq_status cq_sqlite_connect(cq_sqlite *store, cronq_error *err)
+{
+    cronq_status status;
+
+    memset(store->files, 0, sizeof store->files);
+    status = connect_new(store, err);
+    if (status) {
+        cq_sqlite_disconnect(store, true);
+        return status;
+    }
+    store->was_open = !store->in_memory;
+    atomic_fetch_add(&store->connection, 1);
+    return CRONQ_OK;
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+void cq_sqlite_disconnect(cq_sqlite *store, bool broken)
+{
+    for (int i = 0; i < CQ_SQL_COUNT; i++) {
+        sqlite3_finalize(store->statements[i]);
+        store->statements[i] = NULL;
+    }
+    if (store->db && broken)
+        sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_close(store->db);
+    store->db = NULL;
+    close_fd(&store->bell_fd);
+    close_fd(&store->reserve_fd);
+}
