@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* build_task.c - from the values of Tasks to commands and entries. */
+#include "base/clock.h"
 #include "config/build.h"
 
+#include <cronq/cron.h>
 #include <stdio.h>
 
 enum { OVERLAP_ALLOW, OVERLAP_SKIP };
@@ -103,14 +105,12 @@ static void check_queue(const task_build *t)
     const char *own = server->namespace_name ? server->namespace_name : "default";
     const char *queue = value->given ? value->text : own;
     bool is_run = get(t, CQ_K_TASK_COMMAND)->given && get(t, CQ_K_TASK_CRON)->given;
-    bool is_broken = t->all->root->values[CQ_K_WORK_QUEUES].is_wrong;
+    bool is_broken = t->all->root->values[CQ_K_WORK_QUEUES].is_wrong ||
+                     t->all->root->values[CQ_K_WORK_NAMESPACE].is_wrong;
     cq_quoted quoted;
     shown path;
 
-    if (value->given && is_blank(value->text))
-        cq_find_error(t->all->findings, value->mark, show(&path, t, CQ_K_TASK_QUEUE),
-                      "is blank");
-    else if (is_run && !is_broken && !is_served(t->all, queue))
+    if (!value->is_wrong && is_run && !is_broken && !is_served(t->all, queue))
         cq_find_error(t->all->findings, value->given ? value->mark : t->section->mark,
                       show(&path, t, CQ_K_TASK_QUEUE),
                       "%s is not in WorkConf.Queues, so nobody here would run it",
@@ -126,6 +126,32 @@ static void check_unique(const task_build *t)
         cq_find_error(t->all->findings, unique->mark, show(&path, t, CQ_K_TASK_UNIQUE),
                       "%lld ms is out of range; at least 1 s, or 0",
                       (long long)unique->number);
+}
+
+/* Zone and spec are tried apart, so that each is told of its own faults. */
+static void check_cron(const task_build *t)
+{
+    static const char any[] = "* * * * *";
+    const cq_value *spec = get(t, CQ_K_TASK_CRON), *zone = get(t, CQ_K_TASK_ZONE);
+    cronq_cron *cron = NULL;
+    cronq_error err = { 0 };
+    shown path;
+
+    if (zone->given && cronq_cron_parse(any, zone->text, &cron, &err) != CRONQ_OK)
+        cq_find_error(t->all->findings, zone->mark, show(&path, t, CQ_K_TASK_ZONE), "%s",
+                      err.text);
+    cronq_cron_free(cron);
+    cron = NULL;
+    err = (cronq_error){ 0 };
+    if (!spec->given)
+        return;
+    if (cronq_cron_parse(spec->text, "UTC", &cron, &err) != CRONQ_OK)
+        cq_find_error(t->all->findings, spec->mark, show(&path, t, CQ_K_TASK_CRON), "%s",
+                      err.text);
+    else if (cronq_cron_next(cron, cq_wall_ns() / CQ_NS_PER_MS) == CRONQ_CRON_NEVER)
+        cq_find_warning(t->all->findings, spec->mark, show(&path, t, CQ_K_TASK_CRON),
+                        "does not come in the next five years");
+    cronq_cron_free(cron);
 }
 
 /* A pattern with a command, and the name of an entry, may be there once. */
@@ -232,6 +258,7 @@ static void build_task(const task_build *t, cronq_config_task *out)
     check_use(t);
     check_command(t);
     check_queue(t);
+    check_cron(t);
     check_unique(t);
     if (pattern->given && is_blank(pattern->text))
         cq_find_error(t->all->findings, pattern->mark, show(&path, t, CQ_K_TASK_PATTERN),

@@ -318,6 +318,12 @@ static void each_wrong_value_has_its_message(void **state)
         { "{Addr: x.sock, Network: unix}", "absolute path", CRONQ_EINVAL },
         { "Username: \"a\\nb\"", "control character", CRONQ_EINVAL },
         { "Username: [a]", "must be a text, is a list", CRONQ_EINVAL },
+        { "Queues: {'a{b}': 1}", "3:12: WorkConf.Queues: \"a{b}\" has a brace",
+          CRONQ_EINVAL },
+        { "Namespace: 'a{b}'", "WorkConf.Namespace: has a brace", CRONQ_EINVAL },
+        { "Namespace: ' '", "WorkConf.Namespace: is blank", CRONQ_EINVAL },
+        { "Namespace: ${CRONQ_LATIN1}", "WorkConf.Namespace: is not UTF-8",
+          CRONQ_EINVAL },
         { "Queues: [a, b]", "must be a mapping of queues", CRONQ_EINVAL },
         { "Queues: {a: x}", "WorkConf.Queues.a: \"x\" is no whole number", CRONQ_EINVAL },
         { "Queues: {a: 1, a: 2}", "\"a\" is already set at line 3", CRONQ_EINVAL },
@@ -344,6 +350,7 @@ static void each_wrong_value_has_its_message(void **state)
 
     (void)state;
     unsetenv("CRONQ_TEST_UNSET");
+    setenv("CRONQ_LATIN1", "caf\xe9", 1);
     for (size_t i = 0; i < ROWS(rows); i++) {
         snprintf(text, sizeof text, "Name: a\nWorkConf:\n  %s\n", rows[i].line);
         expect_fault(text, rows[i].status, rows[i].fault);
@@ -371,18 +378,23 @@ static void each_wrong_task_has_its_message(void **state)
         { "{Pattern: a, Command: [x], Env: {CRONQ_QUEUE: 1}}", "can not be a variable" },
         { "{Pattern: a, Command: [x], Env: {A: 1, A: 2}}", "already set" },
         { "{Pattern: a, Command: [x], Env: {A: }}", "must be a text, is nothing" },
-        { "{Pattern: a, Cron: x, Unique: 500ms}", "at least 1 s" },
-        { "{Pattern: a, Cron: x, Queue: ' '}", "Tasks[0].Queue: is blank" },
-        { "{Pattern: a, Cron: x, Command: [x], Queue: q}",
+        { "{Pattern: a, Cron: '@daily', Unique: 500ms}", "at least 1 s" },
+        { "{Pattern: a, Cron: '@daily', Queue: ' '}", "Tasks[0].Queue: is blank" },
+        { "{Pattern: a, Cron: '@daily', Command: [x], Queue: q}",
           "\"q\" is not in WorkConf.Queues" },
-        { "{Pattern: a, Cron: x, Overlap: maybe}", "none of allow|skip" },
-        { "{Pattern: a, Cron: x, MaxRetry: -1}", "out of range" },
-        { "{Pattern: a, Cron: x, MaxRetry: 2147483648}", "out of range" },
-        { "{Pattern: a, Comand: [x], Cron: x}", "did you mean \"Command\"?" },
+        { "{Pattern: a, Cron: '61 * * * *'}", "3:22: Tasks[0].Cron: minute, column 1" },
+        { "{Pattern: a, Cron: 'x'}", "3:22: Tasks[0].Cron: " },
+        { "{Pattern: a, Cron: '@daily', TimeZone: Bad/Zone}",
+          "3:42: Tasks[0].TimeZone: " },
+        { "{Pattern: a, Cron: '@daily', Overlap: maybe}", "none of allow|skip" },
+        { "{Pattern: a, Cron: '@daily', MaxRetry: -1}", "out of range" },
+        { "{Pattern: a, Cron: '@daily', MaxRetry: 2147483648}", "out of range" },
+        { "{Pattern: a, Comand: [x], Cron: '@daily'}", "did you mean \"Command\"?" },
         { "text", "Tasks[0]: must be a section, is a text" },
         { "{Pattern: a, Command: [x]}\n- {Pattern: a, Command: [y]}",
           "Tasks[1].Pattern: is the same as at line 3" },
-        { "{Pattern: a, Name: n, Cron: x}\n- {Pattern: b, Name: n, Cron: x}",
+        { "{Pattern: a, Name: n, Cron: '@daily'}\n- {Pattern: b, Name: n, Cron: "
+          "'@daily'}",
           "Tasks[1].Name: is the same as at line 3" },
     };
     char text[400];
@@ -560,7 +572,9 @@ static void odd_things_are_warned_of(void **state)
         { "Log: {KeepDays: 3}", "Log.KeepDays: is known from go-zero" },
         { "Tasks: [{Pattern: a, Command: [x], Queue: q}]",
           "Tasks[0].Queue: has no effect without Cron" },
-        { "Tasks: [{Pattern: a, Cron: x, Dir: /}]",
+        { "Tasks: [{Pattern: a, Cron: '0 0 30 2 *'}]",
+          "Tasks[0].Cron: does not come in the next five years" },
+        { "Tasks: [{Pattern: a, Cron: '@daily', Dir: /}]",
           "Tasks[0].Dir: has no effect without Command" },
     };
     char text[200];

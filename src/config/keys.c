@@ -144,6 +144,7 @@ cq_str cq_choice_nearest(const char *choices, cq_str text)
 
 static const char *const type_names[] = {
     [CQ_KEY_TEXT] = "text",
+    [CQ_KEY_QUEUE] = "text",
     [CQ_KEY_DATA] = "text",
     [CQ_KEY_INT] = "number",
     [CQ_KEY_BOOL] = "true or false",
@@ -163,7 +164,7 @@ static void print_range(const cq_key_row *row, char *out, size_t size)
     long long least = row->least, most = row->most;
 
     *out = '\0';
-    if (row->type == CQ_KEY_TEXT || row->type == CQ_KEY_DATA)
+    if (row->type <= CQ_KEY_DATA)
         snprintf(out, size, "%lld to %lld bytes", least, most);
     else if (row->type == CQ_KEY_INT)
         snprintf(out, size, "%lld to %lld", least, most);

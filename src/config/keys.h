@@ -8,7 +8,8 @@
 
 typedef enum cq_key_type {
     CQ_KEY_TEXT,    /* least and most: bytes; no control characters */
-    CQ_KEY_DATA,    /* the same, any bytes */
+    CQ_KEY_QUEUE,   /* the same, a name of a queue: no braces, not blank */
+    CQ_KEY_DATA,    /* as TEXT, but any bytes */
     CQ_KEY_INT,     /* least and most: the number */
     CQ_KEY_BOOL,    /* true, false, yes, no, on, off */
     CQ_KEY_TIME,    /* least and most: seconds; -1 is CRONQ_NEVER. Read as milliseconds */
@@ -71,7 +72,7 @@ X(WORK_SENTINEL_PASSWORD, "WorkConf.SentinelPassword", TEXT, 0, 1024, NULL, "", 
 X(WORK_ADDRS, "WorkConf.Addrs", TEXTS, 0, 1000, NULL, "", "with `Mode: cluster`") \
 X(WORK_REDIRECTS, "WorkConf.MaxRedirects", INT, 0, 100, NULL, "8", "with `Mode: cluster`") \
 X(WORK_PATH, "WorkConf.Path", TEXT, 1, 1024, NULL, "", "file of the store, with `Mode: embedded`") \
-X(WORK_NAMESPACE, "WorkConf.Namespace", TEXT, 0, 200, NULL, "", "patterns become `Namespace:Pattern`, and without `Queues` its queue is served") \
+X(WORK_NAMESPACE, "WorkConf.Namespace", QUEUE, 0, 200, NULL, "", "patterns become `Namespace:Pattern`, and without `Queues` its queue is served") \
 X(WORK_CONCURRENCY, "WorkConf.Concurrency", INT, 0, 10000, NULL, "0", "tasks that run at once; 0: one a CPU") \
 X(WORK_QUEUES, "WorkConf.Queues", WEIGHTS, 0, 1000, NULL, "{default: 1}", "queues to serve, each with its weight; a weight below 1 switches it off") \
 X(WORK_STRICT, "WorkConf.StrictPriority", BOOL, 0, 0, NULL, "false", "nothing is taken from a queue while one of more weight has tasks") \
@@ -101,7 +102,7 @@ X(TASK_NAME, "Tasks[].Name", TEXT, 1, 200, NULL, "a hash of the entry", "id of t
 X(TASK_ZONE, "Tasks[].TimeZone", TEXT, 1, 200, NULL, "Local", "zone of Cron, as in Europe/Paris") \
 X(TASK_OVERLAP, "Tasks[].Overlap", CHOICE, 0, 0, "allow|skip", "allow", "skip: no push while the last run is not over") \
 X(TASK_PAYLOAD, "Tasks[].Payload", DATA, 0, 1048576, NULL, "", "what an entry pushes") \
-X(TASK_QUEUE, "Tasks[].Queue", TEXT, 1, 200, NULL, "`Namespace`, else default", "queue to which an entry pushes") \
+X(TASK_QUEUE, "Tasks[].Queue", QUEUE, 1, 200, NULL, "`Namespace`, else default", "queue to which an entry pushes") \
 X(TASK_MAX_RETRY, "Tasks[].MaxRetry", INT, 0, 2147483647, NULL, "`Retry.MaxRetry`", "retries of an entry's tasks; 0: none") \
 X(TASK_RETENTION, "Tasks[].Retention", TIME, 0, CQ_TEN_YEARS_S, NULL, "0", "how long an entry's tasks and their results are kept when done") \
 X(TASK_UNIQUE, "Tasks[].Unique", TIME, 0, CQ_TEN_YEARS_S, NULL, "0", "for how long an equal task is refused; at least 1 s, 0: not")

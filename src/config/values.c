@@ -2,35 +2,19 @@
 /* values.c - the tree, read by the table of keys. */
 #include "config/values.h"
 
-#include "base/clock.h"
-#include "base/duration.h"
+#include "config/scalar.h"
 
-#include <cronq/store.h>
-#include <limits.h>
 #include <stdio.h>
-#include <strings.h>
 
 #define PATH_BYTES    200
 #define QUEUE_BYTES   200
 #define ENV_KEY_BYTES 200
 #define REQUIRED      "required"
 
-typedef struct reader {
-    cq_arena *arena;
-    cq_findings *findings;
-} reader;
-
-/* A value that is being read: by which row, and how messages call it. */
-typedef struct place {
-    const cq_key_row *row;
-    const char *path;
-    const cq_node *node;
-} place;
-
-static void read_map(reader *r, const char *section_path, const char *shown,
+static void read_map(cq_reader *r, const char *section_path, const char *shown,
                      const cq_node *node, cq_section *section);
 
-static void *take(reader *r, size_t count, size_t size)
+static void *take(cq_reader *r, size_t count, size_t size)
 {
     void *memory = cq_arena_calloc(r->arena, count ? count : 1, size);
 
@@ -39,209 +23,7 @@ static void *take(reader *r, size_t count, size_t size)
     return memory;
 }
 
-static const char *kind_name(const cq_node *node)
-{
-    if (node->is_null)
-        return "nothing";
-    if (node->kind == CQ_NODE_LIST)
-        return "a list";
-    return node->kind == CQ_NODE_MAP ? "a mapping" : "a text";
-}
-
-/* Is the node of this kind? wanted is for the message: "a list of texts". */
-static bool expect(reader *r, const place *at, cq_node_kind kind, const char *wanted)
-{
-    if (at->node->is_broken)
-        return false;
-    if (at->node->kind == kind && !at->node->is_null)
-        return true;
-    cq_find_error(r->findings, at->node->mark, at->path, "must be %s, is %s", wanted,
-                  kind_name(at->node));
-    return false;
-}
-
-static bool has_control(cq_str text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7F)
-            return true;
-    return false;
-}
-
-/* Messages about texts never show them: they may be secrets. */
-static bool read_text(reader *r, const place *at, cq_value *value)
-{
-    cq_str text = at->node->text;
-
-    if (!expect(r, at, CQ_NODE_SCALAR, "a text"))
-        return false;
-    if ((int64_t)text.len < at->row->least || (int64_t)text.len > at->row->most) {
-        cq_find_error(r->findings, at->node->mark, at->path,
-                      "has %zu bytes; %lld to %lld are allowed", text.len,
-                      (long long)at->row->least, (long long)at->row->most);
-        return false;
-    }
-    if (at->row->type == CQ_KEY_TEXT && has_control(text)) {
-        cq_find_error(r->findings, at->node->mark, at->path,
-                      "has a control character (a line break, say)");
-        return false;
-    }
-    value->text = text.data;
-    value->len = text.len;
-    return true;
-}
-
-typedef enum number_form { FORM_GOOD, FORM_OTHER, FORM_LEADING_ZERO } number_form;
-
-/* Decimal digits with a sign; what does not fit becomes the largest number. */
-static number_form parse_int(cq_str text, int64_t *out)
-{
-    bool minus = text.len > 0 && text.data[0] == '-';
-    size_t i = text.len > 0 && (minus || text.data[0] == '+') ? 1 : 0;
-    int64_t number = 0;
-
-    if (i == text.len)
-        return FORM_OTHER;
-    for (size_t k = i; k < text.len; k++) {
-        if (text.data[k] < '0' || text.data[k] > '9')
-            return FORM_OTHER;
-        number = number > (INT64_MAX - 9) / 10 ? INT64_MAX / 10
-                                               : number * 10 + (text.data[k] - '0');
-    }
-    if (text.data[i] == '0' && text.len > i + 1)
-        return FORM_LEADING_ZERO;
-    *out = minus ? -number : number;
-    return FORM_GOOD;
-}
-
-static void report_leading_zero(reader *r, const place *at)
-{
-    cq_quoted quoted;
-
-    cq_find_error(r->findings, at->node->mark, at->path,
-                  "%s begins with 0, which some read as octal; write it without",
-                  cq_quote(&quoted, at->node->source));
-}
-
-static bool read_int(reader *r, const place *at, cq_value *value)
-{
-    long long least = at->row->least, most = at->row->most;
-    cq_quoted quoted;
-    number_form form;
-
-    if (!expect(r, at, CQ_NODE_SCALAR, "a number"))
-        return false;
-    form = parse_int(at->node->text, &value->number);
-    if (form == FORM_LEADING_ZERO) {
-        report_leading_zero(r, at);
-        return false;
-    }
-    cq_quote(&quoted, at->node->source);
-    if (form != FORM_GOOD) {
-        cq_find_error(r->findings, at->node->mark, at->path,
-                      "%s is no whole number; %lld to %lld are allowed", quoted.text,
-                      least, most);
-        return false;
-    }
-    if (value->number >= least && value->number <= most)
-        return true;
-    cq_find_error(r->findings, at->node->mark, at->path,
-                  "%s is out of range; %lld to %lld are allowed", quoted.text, least,
-                  most);
-    return false;
-}
-
-static bool parse_bool(cq_str text, int64_t *out)
-{
-    static const char *const words[] = { "false", "true", "no", "yes", "off", "on" };
-
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (strlen(words[i]) == text.len &&
-            strncasecmp(words[i], text.data, text.len) == 0) {
-            *out = (int64_t)(i & 1);
-            return true;
-        }
-    return false;
-}
-
-static bool read_bool(reader *r, const place *at, cq_value *value)
-{
-    cq_quoted quoted;
-
-    if (!expect(r, at, CQ_NODE_SCALAR, "true or false"))
-        return false;
-    if (parse_bool(at->node->text, &value->number))
-        return true;
-    cq_find_error(r->findings, at->node->mark, at->path, "%s is neither true nor false",
-                  cq_quote(&quoted, at->node->source));
-    return false;
-}
-
-/* Whole milliseconds, rounded up. */
-static bool parse_time(cq_str text, int64_t *out_ms)
-{
-    int64_t number, ns;
-
-    if (parse_int(text, &number) == FORM_GOOD) {
-        *out_ms = number == -1                  ? CRONQ_NEVER
-                  : number > CQ_TEN_YEARS_S * 2 ? INT64_MAX
-                  : number < 0                  ? INT64_MIN
-                                                : number * CQ_MS_PER_S;
-        return true;
-    }
-    if (cq_duration_parse(text, &ns, NULL) != CRONQ_OK)
-        return false;
-    *out_ms = ns < 0 ? INT64_MIN : ns / CQ_NS_PER_MS + (ns % CQ_NS_PER_MS > 0);
-    return true;
-}
-
-static bool read_time(reader *r, const place *at, cq_value *value)
-{
-    int64_t unused;
-    cq_quoted quoted;
-
-    if (!expect(r, at, CQ_NODE_SCALAR, "a number of seconds or a duration"))
-        return false;
-    if (parse_int(at->node->text, &unused) == FORM_LEADING_ZERO) {
-        report_leading_zero(r, at);
-        return false;
-    }
-    cq_quote(&quoted, at->node->source);
-    if (!parse_time(at->node->text, &value->number)) {
-        cq_find_error(r->findings, at->node->mark, at->path,
-                      "%s is no number of seconds, and no duration such as 500ms or "
-                      "1m30s",
-                      quoted.text);
-        return false;
-    }
-    if (value->number >= (at->row->least < 0 ? CRONQ_NEVER : 0) &&
-        value->number <= at->row->most * CQ_MS_PER_S)
-        return true;
-    cq_find_error(r->findings, at->node->mark, at->path,
-                  "%s is out of range; 0 s to %lld s%s are allowed", quoted.text,
-                  (long long)at->row->most, at->row->least < 0 ? ", and -1 (never)" : "");
-    return false;
-}
-
-static bool read_choice(reader *r, const place *at, cq_value *value)
-{
-    cq_quoted quoted;
-    cq_str nearest;
-
-    if (!expect(r, at, CQ_NODE_SCALAR, "a text"))
-        return false;
-    value->number = cq_choice_find(at->row->choices, at->node->text);
-    if (value->number >= 0)
-        return true;
-    nearest = cq_choice_nearest(at->row->choices, at->node->text);
-    cq_find_error(r->findings, at->node->mark, at->path, "%s is none of %s%s%.*s%s",
-                  cq_quote(&quoted, at->node->source), at->row->choices,
-                  nearest.len ? "; did you mean \"" : "", CQ_FMT(nearest),
-                  nearest.len ? "\"?" : "");
-    return false;
-}
-
-static bool check_count(reader *r, const place *at)
+static bool check_count(cq_reader *r, const cq_place *at)
 {
     if ((int64_t)at->node->count >= at->row->least &&
         (int64_t)at->node->count <= at->row->most)
@@ -253,11 +35,11 @@ static bool check_count(reader *r, const place *at)
 }
 
 /* A text among others: not a list, not nothing, no NUL in it. */
-static bool is_inner_text(reader *r, const place *at, const cq_node *node)
+static bool is_inner_text(cq_reader *r, const cq_place *at, const cq_node *node)
 {
-    place inner = { at->row, at->path, node };
+    cq_place inner = { at->row, at->path, node };
 
-    if (!expect(r, &inner, CQ_NODE_SCALAR, "a text"))
+    if (!cq_expect(r, &inner, CQ_NODE_SCALAR, "a text"))
         return false;
     if (!memchr(node->text.data, '\0', node->text.len))
         return true;
@@ -265,12 +47,12 @@ static bool is_inner_text(reader *r, const place *at, const cq_node *node)
     return false;
 }
 
-static bool read_texts(reader *r, const place *at, cq_value *value)
+static bool read_texts(cq_reader *r, const cq_place *at, cq_value *value)
 {
     const char **texts;
     bool good = true;
 
-    if (!expect(r, at, CQ_NODE_LIST, "a list of texts, as in [date, -u]") ||
+    if (!cq_expect(r, at, CQ_NODE_LIST, "a list of texts, as in [date, -u]") ||
         !check_count(r, at))
         return false;
     texts = take(r, at->node->count + 1, sizeof *texts);
@@ -285,7 +67,7 @@ static bool read_texts(reader *r, const place *at, cq_value *value)
 }
 
 /* A pair's name and value, with names that are unique; NULL: reported. */
-static bool read_pair_name(reader *r, const place *at, const cq_entry *entry,
+static bool read_pair_name(cq_reader *r, const cq_place *at, const cq_entry *entry,
                            const cq_pair *before, size_t count)
 {
     cq_quoted quoted;
@@ -297,21 +79,27 @@ static bool read_pair_name(reader *r, const place *at, const cq_entry *entry,
                           before[i].mark.line);
             return false;
         }
-    if (!has_control(entry->key))
+    if (!cq_has_control(entry->key))
         return true;
     cq_find_error(r->findings, entry->mark, at->path,
                   "the name %s has a control character", cq_quote(&quoted, entry->key));
     return false;
 }
 
-static bool read_weight(reader *r, const place *at, const cq_entry *entry, cq_pair *pair)
+static bool read_weight(cq_reader *r, const cq_place *at, const cq_entry *entry,
+                        cq_pair *pair)
 {
     static const cq_key_row row = { "", CQ_KEY_INT, INT32_MIN, 1000000, NULL, "", "" };
     char path[PATH_BYTES + QUEUE_BYTES];
-    place inner = { &row, path, entry->value };
+    cq_place inner = { &row, path, entry->value };
     cq_value value = { 0 };
     cq_quoted quoted;
 
+    if (cq_queue_fault(entry->key) && entry->key.len > strspn(entry->key.data, " ")) {
+        cq_find_error(r->findings, entry->mark, at->path, "%s %s",
+                      cq_quote(&quoted, entry->key), cq_queue_fault(entry->key));
+        return false;
+    }
     if (entry->key.len > QUEUE_BYTES) {
         cq_find_error(r->findings, entry->mark, at->path,
                       "the queue name %s has %zu bytes; at most %d are allowed",
@@ -319,18 +107,18 @@ static bool read_weight(reader *r, const place *at, const cq_entry *entry, cq_pa
         return false;
     }
     snprintf(path, sizeof path, "%s.%.*s", at->path, CQ_FMT(entry->key));
-    if (!read_int(r, &inner, &value))
+    if (!cq_read_int(r, &inner, &value))
         return false;
     pair->number = value.number;
     return true;
 }
 
-static bool read_weights(reader *r, const place *at, cq_value *value)
+static bool read_weights(cq_reader *r, const cq_place *at, cq_value *value)
 {
     cq_pair *pairs;
     bool good = true;
 
-    if (!expect(r, at, CQ_NODE_MAP, "a mapping of queues to weights") ||
+    if (!cq_expect(r, at, CQ_NODE_MAP, "a mapping of queues to weights") ||
         !check_count(r, at))
         return false;
     pairs = take(r, at->node->count, sizeof *pairs);
@@ -367,13 +155,14 @@ static bool is_variable_name(cq_str name)
            !cq_str_starts(name, CQ_STR("CRONQ_"));
 }
 
-static bool read_pairs(reader *r, const place *at, cq_value *value)
+static bool read_pairs(cq_reader *r, const cq_place *at, cq_value *value)
 {
     cq_pair *pairs;
     bool good = true;
     cq_quoted quoted;
 
-    if (!expect(r, at, CQ_NODE_MAP, "a mapping of names to texts") || !check_count(r, at))
+    if (!cq_expect(r, at, CQ_NODE_MAP, "a mapping of names to texts") ||
+        !check_count(r, at))
         return false;
     pairs = take(r, at->node->count, sizeof *pairs);
     for (const cq_entry *e = pairs ? at->node->first : NULL; e; e = e->next) {
@@ -396,22 +185,22 @@ static bool read_pairs(reader *r, const place *at, cq_value *value)
     return good;
 }
 
-static bool read_sections(reader *r, const place *at, cq_value *value)
+static bool read_sections(cq_reader *r, const cq_place *at, cq_value *value)
 {
     cq_section **sections;
     char path[PATH_BYTES], shown[PATH_BYTES];
     size_t index = 0;
 
-    if (!expect(r, at, CQ_NODE_LIST, "a list of sections") || !check_count(r, at))
+    if (!cq_expect(r, at, CQ_NODE_LIST, "a list of sections") || !check_count(r, at))
         return false;
     sections = take(r, at->node->count, sizeof *sections);
     snprintf(path, sizeof path, "%s[]", at->row->path);
     for (const cq_entry *e = sections ? at->node->first : NULL; e; e = e->next, index++) {
-        place inner = { at->row, shown, e->value };
+        cq_place inner = { at->row, shown, e->value };
         cq_section *section;
 
         snprintf(shown, sizeof shown, "%s[%zu]", at->path, index);
-        if (!expect(r, &inner, CQ_NODE_MAP, "a section"))
+        if (!cq_expect(r, &inner, CQ_NODE_MAP, "a section"))
             continue;
         section = take(r, 1, sizeof *section);
         if (!section)
@@ -425,19 +214,7 @@ static bool read_sections(reader *r, const place *at, cq_value *value)
     return true;
 }
 
-static bool read_refused(reader *r, const place *at, cq_value *value)
-{
-    bool is_text = at->node->kind == CQ_NODE_SCALAR;
-
-    if (at->node->is_broken)
-        return false;
-    if (is_text && parse_bool(at->node->text, &value->number) && value->number == 0)
-        return true;
-    cq_find_unbuilt(r->findings, at->node->mark, at->path, "is not built yet");
-    return false;
-}
-
-static bool read_unbuilt(reader *r, const place *at, cq_value *value)
+static bool read_unbuilt(cq_reader *r, const cq_place *at, cq_value *value)
 {
     (void)value;
     cq_find_warning(r->findings, at->node->mark, at->path,
@@ -446,20 +223,21 @@ static bool read_unbuilt(reader *r, const place *at, cq_value *value)
 }
 
 /* SECTION is read by read_entry, which has the values that it fills. */
-static bool (*const readers[])(reader *, const place *, cq_value *) = {
-    [CQ_KEY_TEXT] = read_text,       [CQ_KEY_DATA] = read_text,
-    [CQ_KEY_INT] = read_int,         [CQ_KEY_BOOL] = read_bool,
-    [CQ_KEY_TIME] = read_time,       [CQ_KEY_CHOICE] = read_choice,
-    [CQ_KEY_TEXTS] = read_texts,     [CQ_KEY_WEIGHTS] = read_weights,
-    [CQ_KEY_PAIRS] = read_pairs,     [CQ_KEY_SECTIONS] = read_sections,
-    [CQ_KEY_UNBUILT] = read_unbuilt, [CQ_KEY_REFUSED] = read_refused,
+static bool (*const readers[])(cq_reader *, const cq_place *, cq_value *) = {
+    [CQ_KEY_TEXT] = cq_read_text,       [CQ_KEY_QUEUE] = cq_read_text,
+    [CQ_KEY_DATA] = cq_read_text,       [CQ_KEY_INT] = cq_read_int,
+    [CQ_KEY_BOOL] = cq_read_bool,       [CQ_KEY_TIME] = cq_read_time,
+    [CQ_KEY_CHOICE] = cq_read_choice,   [CQ_KEY_TEXTS] = read_texts,
+    [CQ_KEY_WEIGHTS] = read_weights,    [CQ_KEY_PAIRS] = read_pairs,
+    [CQ_KEY_SECTIONS] = read_sections,  [CQ_KEY_UNBUILT] = read_unbuilt,
+    [CQ_KEY_REFUSED] = cq_read_refused,
 };
 
-static void read_value(reader *r, cq_key key, const char *shown, const cq_entry *entry,
+static void read_value(cq_reader *r, cq_key key, const char *shown, const cq_entry *entry,
                        cq_section *section)
 {
     const cq_key_row *row = &cq_key_rows[key];
-    place at = { row, shown, entry->value };
+    cq_place at = { row, shown, entry->value };
     cq_value *value = &section->values[key], read = { .key_mark = entry->mark };
 
     value->key_mark = entry->mark;
@@ -469,7 +247,7 @@ static void read_value(reader *r, cq_key key, const char *shown, const cq_entry 
         return;
     }
     if (row->type == CQ_KEY_SECTION) {
-        if (expect(r, &at, CQ_NODE_MAP, "a section"))
+        if (cq_expect(r, &at, CQ_NODE_MAP, "a section"))
             read_map(r, row->path, shown, entry->value, section);
         return;
     }
@@ -482,7 +260,7 @@ static void read_value(reader *r, cq_key key, const char *shown, const cq_entry 
         value->is_wrong = true;
 }
 
-static void report_unknown(reader *r, const char *section_path, const char *shown,
+static void report_unknown(cq_reader *r, const char *section_path, const char *shown,
                            const cq_entry *entry)
 {
     const char *nearest = cq_key_nearest(section_path, entry->key);
@@ -501,7 +279,7 @@ static void report_unknown(reader *r, const char *section_path, const char *show
         cq_find_error(r->findings, entry->mark, path, "unknown key");
 }
 
-static void read_entry(reader *r, const char *section_path, const char *shown,
+static void read_entry(cq_reader *r, const char *section_path, const char *shown,
                        const cq_entry *entry, cq_section *section)
 {
     cq_key key = cq_key_find(section_path, entry->key);
@@ -520,7 +298,7 @@ static void read_entry(reader *r, const char *section_path, const char *shown,
     read_value(r, key, path, entry, section);
 }
 
-static void check_required(reader *r, const char *section_path, const char *shown,
+static void check_required(cq_reader *r, const char *section_path, const char *shown,
                            const cq_section *section, cq_mark mark)
 {
     for (cq_key key = 0; key < CQ_KEY_COUNT; key++) {
@@ -536,7 +314,7 @@ static void check_required(reader *r, const char *section_path, const char *show
     }
 }
 
-static void read_map(reader *r, const char *section_path, const char *shown,
+static void read_map(cq_reader *r, const char *section_path, const char *shown,
                      const cq_node *node, cq_section *section)
 {
     for (const cq_entry *entry = node->first; entry; entry = entry->next)
@@ -546,9 +324,9 @@ static void read_map(reader *r, const char *section_path, const char *shown,
 
 cq_section *cq_values_read(const cq_node *root, cq_arena *arena, cq_findings *findings)
 {
-    reader r = { arena, findings };
+    cq_reader r = { arena, findings };
     static const cq_key_row row = { "", CQ_KEY_SECTION, 0, 0, NULL, "", "" };
-    place at = { &row, "the file", root };
+    cq_place at = { &row, "the file", root };
     cq_section *section = take(&r, 1, sizeof *section);
 
     if (!section)
@@ -556,7 +334,7 @@ cq_section *cq_values_read(const cq_node *root, cq_arena *arena, cq_findings *fi
     section->mark = root->mark;
     if (root->is_null)
         check_required(&r, "", "", section, root->mark);
-    else if (expect(&r, &at, CQ_NODE_MAP, "a mapping"))
+    else if (cq_expect(&r, &at, CQ_NODE_MAP, "a mapping"))
         read_map(&r, "", "", root, section);
     return section;
 }
