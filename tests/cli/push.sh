@@ -6,8 +6,25 @@
 expect 2 "$CRONQ" push some:task
 complains "no store is named"
 expect 2 "$CRONQ" -u nonsense://x push some:task
+expect 2 "$CRONQ" -u "" push some:task
 expect 4 "$CRONQ" -u "redis-socket://$work/nobody" stats
 complains "cronq stats: "
+
+# No message shows a password.
+while read -r code wrong; do
+    expect "$code" "$CRONQ" -u "$wrong" push some:task
+    complains "cronq push: URI: "
+    case $err in *secret*) broken "the password is not shown" ;; esac
+done <<'URIS'
+2 redis://:secret@[::1
+2 redis://u:secret@h:99999
+2 redis://u:secret@127.0.0.1:1/16x
+2 redis://u:secret%zz@h
+2 redis://u:secret/@h
+4 rediss://u:secret@h
+4 redis-sentinel://:secret@h1,h2/0?master=m
+4 redis-cluster://:secret@h
+URIS
 
 redis
 CRONQ_URI=$uri
@@ -19,6 +36,11 @@ expect 0 "$CRONQ" stats --json
 same "[]" "$(json queues)"
 expect 0 "$CRONQ" queue ls
 same "" "$out"
+
+expect 2 "$CRONQ" -u "$uri?db=99" stats
+complains "out of range"
+expect 4 "$CRONQ" -u "redis-socket://:secret@$work/redis" stats
+case $err in *secret*) broken "the password is not shown" ;; esac
 
 # One task, every field.
 expect 0 "$CRONQ" push email:welcome '{"user":42}'
