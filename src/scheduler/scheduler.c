@@ -171,9 +171,11 @@ static void warn_of_edit(cronq_scheduler *scheduler, const cq_entry *entry)
 {
     const cq_entry *other = scheduler->entries;
 
+    if (entry->named)
+        return;
     while (other && (other->named || strcmp(other->likeness, entry->likeness) != 0))
         other = other->next;
-    if (other && !entry->named)
+    if (other)
         CQ_WARN(&scheduler->logger,
                 "entries \"%s\" (%s) and \"%s\" (%s) push the same task %s and have no "
                 "names: they are two entries; give an entry a name to edit its spec",

@@ -384,6 +384,37 @@ static void a_bad_task_is_refused_when_it_is_added(void **state)
     cronq_scheduler_free(scheduler);
 }
 
+static void keep_warning(void *arg, const cronq_log_record *record)
+{
+    snprintf(arg, 1024, "%s", record->text);
+}
+
+static void what_looks_like_a_mistake_is_logged(void **state)
+{
+    char warning[1024] = "";
+    cronq_scheduler *scheduler = NULL;
+    cronq_error err = { .text = "" };
+
+    (void)state;
+    assert_int_equal(cronq_scheduler_new(
+                         redis_server_uri(server),
+                         CRONQ_SCHEDULER_OPTIONS(.logger = { .write = keep_warning,
+                                                             .arg = warning,
+                                                             .level = CRONQ_LOG_WARN }),
+                         &scheduler, &err),
+                     CRONQ_OK);
+    add(scheduler, "0 0 30 2 *", CRONQ_ENTRY_OPTIONS(.name = "never"));
+    assert_non_null(strstr(warning, "never fires"));
+    warning[0] = '\0';
+    add(scheduler, "0 1 * * *", CRONQ_ENTRY_OPTIONS(.name = "named"));
+    add(scheduler, "0 2 * * *", NULL);
+    assert_string_equal(warning, "");
+    add(scheduler, "0 3 * * *", NULL);
+    assert_non_null(strstr(warning, "0 2 * * *"));
+    assert_non_null(strstr(warning, "0 3 * * *"));
+    cronq_scheduler_free(scheduler);
+}
+
 static void bad_options_are_refused(void **state)
 {
     const cronq_scheduler_options bad[] = {
@@ -420,6 +451,7 @@ int main(void)
         cmocka_unit_test(entries_that_are_due_together_share_round_trips),
         cmocka_unit_test(a_tick_waits_for_its_store),
         cmocka_unit_test(a_bad_task_is_refused_when_it_is_added),
+        cmocka_unit_test(what_looks_like_a_mistake_is_logged),
         cmocka_unit_test(bad_options_are_refused),
     };
     int failed = cmocka_run_group_tests(side_by_side, run_side_by_side, stop_server);
