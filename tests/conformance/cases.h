@@ -18,6 +18,7 @@ typedef struct conformance_case {
 /* Each ends with a row of zeros. */
 extern const conformance_case conformance_push_cases[];
 extern const conformance_case conformance_exchange_cases[];
+extern const conformance_case conformance_lease_cases[];
 extern const conformance_case conformance_wait_cases[];
 
 static inline cq_broker *broker_of(void **state)

@@ -105,17 +105,43 @@ size_t conformance_take(conformance_exchange *x, cq_intake *intake, size_t queue
     x->exchange.outcomes = NULL;
     x->exchange.outcome_count = 0;
     run_exchange(x, intake);
+    x->exchange.forward = false;
     return x->exchange.delivery_count;
+}
+
+void conformance_settle_all(conformance_exchange *x, cq_intake *intake,
+                            cq_outcome *outcomes, size_t count)
+{
+    x->exchange.budget = 0;
+    x->exchange.outcomes = outcomes;
+    x->exchange.outcome_count = count;
+    run_exchange(x, intake);
 }
 
 cronq_status conformance_settle(conformance_exchange *x, cq_intake *intake,
                                 cq_outcome *outcome)
 {
-    x->exchange.budget = 0;
-    x->exchange.outcomes = outcome;
-    x->exchange.outcome_count = 1;
-    run_exchange(x, intake);
+    conformance_settle_all(x, intake, outcome, 1);
     return outcome->status;
+}
+
+cq_outcome conformance_outcome(cq_outcome_kind kind, const char *id, uint32_t fence)
+{
+    return (cq_outcome){ .kind = kind,
+                         .fence = fence,
+                         .taken_at_ns = CONFORMANCE_NOW_NS,
+                         .id = cq_str_of(id) };
+}
+
+cq_queue_counts conformance_counts(cq_broker *broker, const char *queue)
+{
+    cq_queue_counts counts;
+    cronq_error err = { 0 };
+
+    if (broker->inspect->counts(broker, cq_str_of(queue), CONFORMANCE_NOW_NS, &counts,
+                                &err))
+        fail_msg("counts: %s", err.text);
+    return counts;
 }
 
 const char *conformance_ids(const conformance_exchange *x)
@@ -169,6 +195,7 @@ int conformance_run(const char *name, conformance_store *store)
     the_store = store;
     add_cases(tests, &count, conformance_push_cases);
     add_cases(tests, &count, conformance_exchange_cases);
+    add_cases(tests, &count, conformance_lease_cases);
     add_cases(tests, &count, conformance_wait_cases);
     return _cmocka_run_group_tests(name, tests, count, NULL, NULL);
 }

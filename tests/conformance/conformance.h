@@ -59,6 +59,13 @@ size_t conformance_take(conformance_exchange *x, cq_intake *intake, size_t queue
 /* Write one outcome of a task taken with x's fence; its status. */
 cronq_status conformance_settle(conformance_exchange *x, cq_intake *intake,
                                 cq_outcome *outcome);
+/* As many outcomes at once. */
+void conformance_settle_all(conformance_exchange *x, cq_intake *intake,
+                            cq_outcome *outcomes, size_t count);
+/* An outcome of a task of queue 0 taken at CONFORMANCE_NOW_NS. */
+cq_outcome conformance_outcome(cq_outcome_kind kind, const char *id, uint32_t fence);
+cq_queue_counts conformance_counts(cq_broker *broker, const char *queue);
+
 /* The ids taken, separated by spaces, in a static buffer. */
 const char *conformance_ids(const conformance_exchange *x);
 
