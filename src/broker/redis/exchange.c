@@ -314,8 +314,8 @@ static cronq_status connect_intake(cq_redis_intake *intake, cq_arena *arena,
         return status;
     }
     for (size_t i = 0; i < 2 && !status; i++)
-        status = cq_script_load(intake->conn,
-                                cq_redis_script(redis, intake->conn, used[i]), arena, err);
+        status = cq_script_load(
+            intake->conn, cq_redis_script(redis, intake->conn, used[i]), arena, err);
     if (status)
         drop_conn(intake);
     return status;
