@@ -128,27 +128,36 @@ static void check_unique(const task_build *t)
                       (long long)unique->number);
 }
 
+/* NULL: reported. */
+static cronq_cron *parse_cron(const task_build *t, cq_key key, const char *spec,
+                              const char *zone)
+{
+    cronq_cron *cron = NULL;
+    cronq_error err = { 0 };
+    cronq_status status = cronq_cron_parse(spec, zone, &cron, &err);
+    shown path;
+
+    if (status == CRONQ_ENOMEM)
+        cq_find_nomem(t->all->findings);
+    else if (status != CRONQ_OK)
+        cq_find_error(t->all->findings, get(t, key)->mark, show(&path, t, key), "%s",
+                      err.text);
+    return cron;
+}
+
 /* Zone and spec are tried apart, so that each is told of its own faults. */
 static void check_cron(const task_build *t)
 {
-    static const char any[] = "* * * * *";
     const cq_value *spec = get(t, CQ_K_TASK_CRON), *zone = get(t, CQ_K_TASK_ZONE);
-    cronq_cron *cron = NULL;
-    cronq_error err = { 0 };
+    cronq_cron *cron;
     shown path;
 
-    if (zone->given && cronq_cron_parse(any, zone->text, &cron, &err) != CRONQ_OK)
-        cq_find_error(t->all->findings, zone->mark, show(&path, t, CQ_K_TASK_ZONE), "%s",
-                      err.text);
-    cronq_cron_free(cron);
-    cron = NULL;
-    err = (cronq_error){ 0 };
+    if (zone->given)
+        cronq_cron_free(parse_cron(t, CQ_K_TASK_ZONE, "@daily", zone->text));
     if (!spec->given)
         return;
-    if (cronq_cron_parse(spec->text, "UTC", &cron, &err) != CRONQ_OK)
-        cq_find_error(t->all->findings, spec->mark, show(&path, t, CQ_K_TASK_CRON), "%s",
-                      err.text);
-    else if (cronq_cron_next(cron, cq_wall_ns() / CQ_NS_PER_MS) == CRONQ_CRON_NEVER)
+    cron = parse_cron(t, CQ_K_TASK_CRON, spec->text, "UTC");
+    if (cron && cronq_cron_next(cron, cq_wall_ns() / CQ_NS_PER_MS) == CRONQ_CRON_NEVER)
         cq_find_warning(t->all->findings, spec->mark, show(&path, t, CQ_K_TASK_CRON),
                         "does not come in the next five years");
     cronq_cron_free(cron);

@@ -52,6 +52,8 @@ static void start(cronq_config *config, const char *name)
     config->good = false;
     file = cq_arena_dup(&config->arena, name, strlen(name));
     cq_findings_init(&config->findings, &config->arena, file ? file : "");
+    if (!file)
+        cq_find_nomem(&config->findings);
 }
 
 /* Sort what was found and tell the caller the first of it. */

@@ -74,6 +74,8 @@ bool cq_expand(cq_buf *out, cq_str text, cq_mark mark, cq_findings *findings)
     }
     if (out->status == CRONQ_OK)
         return true;
+    if (out->status == CRONQ_ENOMEM)
+        cq_find_nomem(findings);
     cq_find_error(findings, mark, NULL,
                   "with its variables put in, this value has more than %zu bytes",
                   CQ_YAML_MAX_BYTES);

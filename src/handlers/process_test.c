@@ -257,6 +257,27 @@ static void what_the_command_leaves_behind_is_killed(void **state)
     cq_process_result_release(&result);
 }
 
+static void death_of_the_worker_is_death_of_the_command(void **state)
+{
+    cq_process_request request = SHELL("exec sleep 4713");
+    cq_process_result result;
+    pid_t worker = fork();
+
+    (void)state;
+    if (worker == 0) {
+        run(&request, &result);
+        _exit(0);
+    }
+    for (int i = 0; i < 500 && !sleeper_lives("4713"); i++)
+        cq_sleep_ms(10);
+    assert_true(sleeper_lives("4713"));
+    assert_int_equal(kill(worker, SIGKILL), 0);
+    assert_int_equal(waitpid(worker, NULL, 0), worker);
+    for (int i = 0; i < 200 && sleeper_lives("4713"); i++)
+        cq_sleep_ms(10);
+    assert_false(sleeper_lives("4713"));
+}
+
 static void grandchild_that_holds_the_pipes_is_not_waited_for(void **state)
 {
     cq_process_request request = SHELL("setsid sleep 3 & echo out");
@@ -431,6 +452,7 @@ int main(void)
         cmocka_unit_test(program_may_end_well_when_it_is_stopped),
         cmocka_unit_test(cancel_stops_with_and_without_a_descriptor),
         cmocka_unit_test(what_the_command_leaves_behind_is_killed),
+        cmocka_unit_test(death_of_the_worker_is_death_of_the_command),
         cmocka_unit_test(grandchild_that_holds_the_pipes_is_not_waited_for),
         cmocka_unit_test(child_gets_three_descriptors_and_a_clean_state),
         cmocka_unit_test(what_can_not_start_says_why),
