@@ -19,11 +19,11 @@ cronq_status cronq_config_new(cronq_config **out, cronq_error *err) CRONQ_CHECKE
 void cronq_config_free(cronq_config *config); /* NULL is fine */
 
 /* Read a file, or text (name stands for the file in messages), in place of what was there
- * before. ${NAME} and ${NAME:-text} in values are taken from the environment, $$ is a
- * dollar sign. EIO: can not be read. EINVAL, or EUNSUPPORTED for what is known but not
- * built yet: the file is wrong; err has its first fault, the functions below have all of
- * them, and the getters further down have nothing. At most 1 MiB, 32 levels, 100
- * aliases. */
+ * before. ${NAME} and ${NAME:-text} in values are taken from the environment, which no
+ * thread may change meanwhile; $$ is a dollar sign. EIO: can not be read. EINVAL, or
+ * EUNSUPPORTED for what is known but not built yet: the file is wrong; err has its first
+ * fault, the functions below have all of them, and the getters further down have nothing.
+ * At most 1 MiB, 32 levels, 100 aliases. */
 cronq_status cronq_config_load(cronq_config *config, const char *path, cronq_error *err)
     CRONQ_CHECKED;
 cronq_status cronq_config_parse(cronq_config *config, const char *name, cronq_bytes text,
