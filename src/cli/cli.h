@@ -86,7 +86,7 @@ extern const cq_cli_command cq_cli_root;
 int cq_cli_parse(cq_cli *cli, int argc, char **argv);
 void cq_cli_release(cq_cli *cli);
 
-/* Options by name, which must be in the command's table or a global. given is NULL when
+/* Options by name, which must be in the command's table or a global. A text is NULL when
  * the option is not there and has no preset. index counts the occurrences of one that
  * repeats. */
 bool cq_cli_has(const cq_cli *cli, const char *name);         /* given, not preset */

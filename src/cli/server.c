@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 typedef struct worker_parts {
     cronq_config *config;
@@ -194,6 +195,9 @@ static int work(const cq_cli *cli, const worker_parts *worker)
     cronq_error err;
     cronq_status status;
 
+    CQ_INFO(&worker->logger, "%s: process %ld of cronq %s works on %zu kinds of tasks",
+            cronq_config_name(worker->config), (long)getpid(), cronq_version_string(),
+            worker->command_count);
     if (cq_cli_has(cli, "drain"))
         status = cronq_server_drain(worker->server, &err);
     else
