@@ -5,7 +5,7 @@
  *
  * A step that this broker has no operation for (an inspector's, aggregation) is loaded
  * from the recording, and the scenario goes on from there. */
-#include "broker/redis/golden_keys.h"
+#include "support/golden_keys.h"
 
 #include "base/clock.h"
 #include "broker/broker.h"

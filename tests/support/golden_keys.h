@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/redis/golden_keys.h - a whole keyspace as the recorded states have it. */
-#ifndef CQ_BROKER_REDIS_GOLDEN_KEYS_H
-#define CQ_BROKER_REDIS_GOLDEN_KEYS_H
+/* support/golden_keys.h - a whole keyspace as the recorded states have it. */
+#ifndef CQ_TEST_GOLDEN_KEYS_H
+#define CQ_TEST_GOLDEN_KEYS_H
 
 #include "support/redis_server.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/redis/golden_keys.c - a whole keyspace, out of a store and into it. */
-#include "broker/redis/golden_keys.h"
+/* golden_keys.c - a whole keyspace, out of a store and into it. */
+#include "support/golden_keys.h"
 
 #include "base/utf8.h"
 #include "support/golden.h"
