@@ -7,11 +7,12 @@ typedef struct due_task {
     bool has_group;
 } due_task;
 
-static size_t move_due_of(cq_sqlite *store, int64_t queue, int64_t state, int64_t now_ms,
+static size_t move_due_of(cq_sqlite *store, int64_t queue, int64_t state, int64_t now_ns,
                           size_t limit, int64_t *back)
 {
     due_task due[CQ_SQLITE_CHUNK];
     cq_sql sql = cq_sql_of(store, CQ_SQL_due_list);
+    int64_t now_ms = cq_ns_to_ms(now_ns);
     size_t count = 0;
 
     cq_sql_int(&sql, queue);
@@ -28,7 +29,7 @@ static size_t move_due_of(cq_sqlite *store, int64_t queue, int64_t state, int64_
         cq_sql_int(&sql, due[i].number);
         cq_sql_int(&sql, due[i].has_group ? CQ_SQLITE_AGGREGATING : CQ_SQLITE_PENDING);
         cq_sql_int(&sql, due[i].has_group ? now_ms : (*back)++);
-        cq_sql_int(&sql, now_ms);
+        cq_sql_int(&sql, now_ns);
         cq_sql_run(&sql);
     }
     if (count)
@@ -36,22 +37,22 @@ static size_t move_due_of(cq_sqlite *store, int64_t queue, int64_t state, int64_
     return count;
 }
 
-size_t cq_sqlite_move_due(cq_sqlite *store, int64_t queue, int64_t now_ms, size_t limit)
+size_t cq_sqlite_move_due(cq_sqlite *store, int64_t queue, int64_t now_ns, size_t limit)
 {
     int64_t back = 0;
     size_t moved;
 
     if (limit > CQ_SQLITE_CHUNK)
         limit = CQ_SQLITE_CHUNK;
-    moved = move_due_of(store, queue, CQ_SQLITE_SCHEDULED, now_ms, limit, &back);
+    moved = move_due_of(store, queue, CQ_SQLITE_SCHEDULED, now_ns, limit, &back);
     if (moved < limit)
-        moved += move_due_of(store, queue, CQ_SQLITE_RETRY, now_ms, limit - moved, &back);
+        moved += move_due_of(store, queue, CQ_SQLITE_RETRY, now_ns, limit - moved, &back);
     return moved;
 }
 
 typedef struct chunk_args {
     cq_str queue;
-    int64_t now_ms;
+    int64_t now_ns;
     size_t limit, count; /* count: out */
 } chunk_args;
 
@@ -61,14 +62,14 @@ static cronq_status forward_work(cq_sqlite *store, void *arg, cronq_error *err)
     int64_t queue = cq_sqlite_queue(store, args->queue, NULL);
 
     (void)err;
-    args->count = queue ? cq_sqlite_move_due(store, queue, args->now_ms, args->limit) : 0;
+    args->count = queue ? cq_sqlite_move_due(store, queue, args->now_ns, args->limit) : 0;
     return CRONQ_OK;
 }
 
 cronq_status cq_sqlite_forward(cq_broker *broker, cq_str queue, int64_t now_ns,
                                size_t limit, size_t *moved, cronq_error *err)
 {
-    chunk_args args = { queue, cq_ns_to_ms(now_ns), limit, 0 };
+    chunk_args args = { queue, now_ns, limit, 0 };
     cronq_status status;
 
     status =
@@ -95,23 +96,24 @@ static cronq_status purge_work(cq_sqlite *store, void *arg, cronq_error *err)
 {
     chunk_args *args = arg;
     int64_t queue = cq_sqlite_queue(store, args->queue, NULL);
+    int64_t now_ms = cq_ns_to_ms(args->now_ns);
     cq_sql sql = cq_sql_of(store, CQ_SQL_purge_completed);
 
     (void)err;
     cq_sql_int(&sql, queue);
-    cq_sql_int(&sql, args->now_ms);
+    cq_sql_int(&sql, now_ms);
     cq_sql_int(&sql, (int64_t)args->limit);
     args->count = (size_t)cq_sql_run(&sql);
     sql = cq_sql_of(store, CQ_SQL_purge_locks);
-    cq_sql_int(&sql, args->now_ms);
+    cq_sql_int(&sql, now_ms);
     cq_sql_int(&sql, (int64_t)args->limit);
     cq_sql_run(&sql);
     sql = cq_sql_of(store, CQ_SQL_purge_counts);
     cq_sql_int(&sql, queue);
-    cq_sql_int(&sql, (cq_seconds_down(args->now_ms) - CQ_STATISTICS_AGE_S) / 86400);
+    cq_sql_int(&sql, (cq_seconds_down(now_ms) - CQ_STATISTICS_AGE_S) / 86400);
     cq_sql_run(&sql);
     sql = cq_sql_of(store, CQ_SQL_purge_cancels);
-    cq_sql_int(&sql, args->now_ms - CANCEL_AGE_MS);
+    cq_sql_int(&sql, now_ms - CANCEL_AGE_MS);
     cq_sql_run(&sql);
     return CRONQ_OK;
 }
@@ -119,8 +121,8 @@ static cronq_status purge_work(cq_sqlite *store, void *arg, cronq_error *err)
 cronq_status cq_sqlite_purge(cq_broker *broker, cq_str queue, int64_t now_ns,
                              size_t limit, size_t *deleted, cronq_error *err)
 {
-    chunk_args args = { queue, cq_ns_to_ms(now_ns),
-                        limit < CQ_SQLITE_CHUNK ? limit : CQ_SQLITE_CHUNK, 0 };
+    chunk_args args = { queue, now_ns, limit < CQ_SQLITE_CHUNK ? limit : CQ_SQLITE_CHUNK,
+                        0 };
     cronq_status status;
 
     status = cq_sqlite_do(cq_sqlite_of(broker), CQ_SQLITE_DRAINS, purge_work, &args, err);

@@ -282,8 +282,9 @@ static void forward_all(exchange_run *run)
     for (uint32_t i = 0; i < run->intake->queue_count; i++) {
         const exchange_queue *queue = queue_of(run, i);
 
-        if (queue->number && cq_sqlite_move_due(run->store, queue->number, run->now_ms,
-                                                FORWARD_LIMIT) >= FORWARD_LIMIT)
+        if (queue->number &&
+            cq_sqlite_move_due(run->store, queue->number, run->exchange->now_ns,
+                               FORWARD_LIMIT) >= FORWARD_LIMIT)
             run->exchange->more_due = true;
     }
 }

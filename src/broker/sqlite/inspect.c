@@ -117,7 +117,7 @@ static cronq_status counts_work(cq_sqlite *store, void *arg, cronq_error *err)
     counts_args *args = arg;
     cq_queue_counts *out = &args->counts;
     int64_t queue = cq_sqlite_queue(store, args->queue, &out->paused_at_s);
-    int64_t since_ms;
+    int64_t since_ns;
     cq_sql sql;
 
     if (!queue && !store->code)
@@ -129,9 +129,9 @@ static cronq_status counts_work(cq_sqlite *store, void *arg, cronq_error *err)
     read_day(store, queue, CQ_SQLITE_ALL_TIME, &out->processed, &out->failed);
     sql = cq_sql_of(store, CQ_SQL_oldest);
     cq_sql_int(&sql, queue);
-    since_ms = cq_sql_value(&sql, 0);
-    if (since_ms > 0 && since_ms < cq_ns_to_ms(args->now_ns))
-        out->latency_ns = args->now_ns - since_ms * CQ_NS_PER_MS;
+    since_ns = cq_sql_value(&sql, 0);
+    if (since_ns > 0 && since_ns < args->now_ns)
+        out->latency_ns = args->now_ns - since_ns;
     return CRONQ_OK;
 }
 

@@ -21,7 +21,7 @@ typedef struct push_target {
 typedef struct push_batch {
     cq_push *items;
     size_t count;
-    int64_t now_ms;
+    int64_t now_ns, now_ms;
     cronq_status before[CQ_SQLITE_CHUNK]; /* the statuses that the items came with */
     push_target targets[TARGET_COUNT];    /* the latest ones */
     size_t target_count;
@@ -155,7 +155,7 @@ static bool add_task(cq_sqlite *store, push_batch *batch, push_target *target,
     cq_sql_int(&sql, states[item->kind]);
     cq_sql_int(&sql, at);
     if (item->kind == CQ_PUSH_NOW)
-        cq_sql_int(&sql, batch->now_ms);
+        cq_sql_int(&sql, batch->now_ns);
     else
         cq_sql_null(&sql);
     cq_sql_str(&sql, item->id);
@@ -247,6 +247,7 @@ cronq_status cq_sqlite_push(cq_broker *broker, cq_push *items, size_t count,
     push_batch batch;
 
     cq_arena_init(&batch.arena, ARENA_BYTES);
+    batch.now_ns = now_ns;
     batch.now_ms = cq_ns_to_ms(now_ns);
     for (size_t at = 0; at < count && !status; at += batch.count) {
         batch.items = items + at;

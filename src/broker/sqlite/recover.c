@@ -72,7 +72,7 @@ typedef struct recover_args {
     cq_str queue;
     cq_recovery *items;
     size_t count;
-    int64_t now_ms;
+    int64_t now_ns, now_ms;
     int64_t number, front; /* of the queue; the place of the next that goes to pending */
 } recover_args;
 
@@ -100,7 +100,7 @@ static bool to_pending(cq_sqlite *store, recover_args *args, const cq_recovery *
     cq_sql_int(&sql, args->front);
     if (charged)
         cq_sql_bytes(&sql, item->message);
-    cq_sql_int(&sql, args->now_ms);
+    cq_sql_int(&sql, args->now_ns);
     if (cq_sql_run(&sql) == 0)
         return false;
     args->front--;
@@ -119,7 +119,7 @@ static bool to_archive(cq_sqlite *store, recover_args *args, const cq_recovery *
     cq_sql_int(&sql, args->now_ms);
     cq_sql_bytes(&sql, item->message);
     if (!broken)
-        cq_sql_int(&sql, args->now_ms);
+        cq_sql_int(&sql, args->now_ns);
     return cq_sql_run(&sql) > 0;
 }
 
@@ -166,6 +166,7 @@ cronq_status cq_sqlite_recover(cq_broker *broker, cq_str queue, cq_recovery *ite
         recover_args args = { .queue = queue,
                               .items = items + at,
                               .count = count - at,
+                              .now_ns = now_ns,
                               .now_ms = cq_ns_to_ms(now_ns) };
 
         if (args.count > CQ_SQLITE_CHUNK)

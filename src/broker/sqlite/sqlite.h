@@ -195,7 +195,7 @@ void cq_sqlite_count(cq_sqlite *store, int64_t queue, int64_t now_ms, int64_t pr
 void cq_sqlite_trim_archive(cq_sqlite *store, int64_t queue, int64_t now_ms);
 void cq_sqlite_free_lock(cq_sqlite *store, cq_str name, cq_str holder);
 /* Due tasks of a queue to pending or their group; how many. */
-size_t cq_sqlite_move_due(cq_sqlite *store, int64_t queue, int64_t now_ms, size_t limit);
+size_t cq_sqlite_move_due(cq_sqlite *store, int64_t queue, int64_t now_ns, size_t limit);
 
 /* The end of a lease that begins now, in whole seconds as in the score. */
 int64_t cq_sqlite_lease_end_ms(const cq_sqlite *store, int64_t now_ns);

@@ -2,7 +2,7 @@
 SELECT n, group_name IS NOT NULL FROM cronq_task
 WHERE queue = ?1 AND state = ?2 AND at <= ?3 ORDER BY at LIMIT ?4
 --: due_move
-UPDATE cronq_task SET state = ?2, at = ?3, since_ms = ?4 WHERE n = ?1
+UPDATE cronq_task SET state = ?2, at = ?3, since_ns = ?4 WHERE n = ?1
 --: purge_completed
 DELETE FROM cronq_task WHERE n IN (SELECT n FROM cronq_task
 WHERE queue = ?1 AND state = 5 AND at <= ?2 ORDER BY at LIMIT ?3)

@@ -2,7 +2,7 @@
 --: done
 DELETE FROM cronq_task WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3
 --: settle
-UPDATE cronq_task SET state = ?4, at = ?5, fence = 1048576, message = ?6, since_ms = NULL,
+UPDATE cronq_task SET state = ?4, at = ?5, fence = 1048576, message = ?6, since_ns = NULL,
 started = NULL, deaths = NULL
 WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3
 --: give_back

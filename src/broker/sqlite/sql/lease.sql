@@ -14,14 +14,14 @@ WHERE queue = ?1 AND state = 1 AND at <= ?2 ORDER BY at LIMIT ?3
 -- A lease is known by its end and its fence.
 --: recover
 UPDATE cronq_task SET state = iif(?5 = 0 AND group_name IS NOT NULL, 6, ?5),
-at = iif(?5 = 0 AND group_name IS NOT NULL, ?8, ?6),
-fence = 1048576, message = ?7, since_ms = iif(?5 = 0, ?8, NULL), started = NULL,
+at = iif(?5 = 0 AND group_name IS NOT NULL, ?8 / 1000000, ?6),
+fence = 1048576, message = ?7, since_ns = iif(?5 = 0, ?8, NULL), started = NULL,
 deaths = iif(?5 = 0, deaths, NULL)
 WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3 AND at = ?4
 --: put_back
-UPDATE cronq_task SET state = 0, at = ?5, fence = 1048576, since_ms = ?6, started = NULL
+UPDATE cronq_task SET state = 0, at = ?5, fence = 1048576, since_ns = ?6, started = NULL
 WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3 AND at = ?4
 --: quarantine
 UPDATE cronq_task SET state = 4, at = ?5, fence = 1048576, raw = message, message = ?6,
-since_ms = NULL, started = NULL, deaths = NULL
+since_ns = NULL, started = NULL, deaths = NULL
 WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3 AND at = ?4

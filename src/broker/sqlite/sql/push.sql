@@ -1,5 +1,5 @@
 --: task_add
-INSERT INTO cronq_task(queue, state, at, fence, since_ms, id, message, group_name, unique_key)
+INSERT INTO cronq_task(queue, state, at, fence, since_ns, id, message, group_name, unique_key)
 VALUES (?1, ?2, ?3, 1048576, ?4, ?5, ?6, ?7, ?8)
 ON CONFLICT DO NOTHING
 --: task_message

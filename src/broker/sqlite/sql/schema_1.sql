@@ -19,7 +19,7 @@ CREATE TABLE cronq_task (
     state INTEGER NOT NULL,
     at INTEGER NOT NULL,
     fence INTEGER NOT NULL,
-    since_ms INTEGER,
+    since_ns INTEGER,
     id TEXT NOT NULL,
     message BLOB NOT NULL,
     group_name TEXT,
