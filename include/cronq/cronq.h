@@ -7,6 +7,7 @@
 #include "client.h"
 #include "cron.h"
 #include "inspector.h"
+#include "metrics.h"
 #include "scheduler.h"
 #include "server.h"
 #include "store.h"
