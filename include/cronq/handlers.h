@@ -11,7 +11,7 @@ CRONQ_BEGIN
 
 /* Exit codes with a meaning of their own (the numbers of sysexits.h). */
 #define CRONQ_COMMAND_SKIP_RETRY  65 /* archive the task at once */
-#define CRONQ_COMMAND_RETRY_LATER 75 /* retry; no retry is used up */
+#define CRONQ_COMMAND_RETRY_LATER 75 /* retry, uncounted the first 1,000 times */
 
 typedef struct cronq_command_options {
     size_t struct_size;      /* set by CRONQ_COMMAND_OPTIONS() */

@@ -58,10 +58,13 @@ void *cronq_attempt_alloc(cronq_attempt *attempt, size_t size);
 cronq_status cronq_attempt_write_result(cronq_attempt *attempt, cronq_bytes result,
                                         cronq_error *err) CRONQ_CHECKED;
 
-/* Record why, and return the status to return: return cronq_attempt_fail(attempt, "…").
+/* Record why, and return the status to return: return cronq_attempt_fail(attempt, "…");
  * The text is cut to 16 KiB. skip_retry: archive at once. revoke: drop, as if done.
- * retry_in: run again after delay_ms; counted: it uses up a retry and counts as a
- * failure. */
+ * retry_in: run again after delay_ms, or after the server's own delay when that is
+ * CRONQ_OWN_DELAY. counted: it uses up a retry and counts as a failure; so does every
+ * further one after 1,000 uncounted ones of a task (header "cronq-deferred" counts them).
+ */
+#define CRONQ_OWN_DELAY (-1)
 cronq_status cronq_attempt_fail(cronq_attempt *attempt, const char *format, ...)
     CRONQ_CHECKED CRONQ_PRINTF(2, 3);
 cronq_status cronq_attempt_skip_retry(cronq_attempt *attempt, const char *format, ...)

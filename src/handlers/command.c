@@ -8,7 +8,6 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/options.h"
-#include "base/random.h"
 #include "handlers/process.h"
 
 #include <limits.h>
@@ -217,16 +216,6 @@ static const char *const *attempt_env(const cronq_command *command,
     return env;
 }
 
-/* The reference's formula: the worker's own choice can not be asked for here. */
-static int64_t default_delay_ms(int32_t retry_count)
-{
-    int64_t n = retry_count < 1000 ? retry_count : 1000;
-    cq_random random;
-
-    cq_random_init(&random);
-    return 1000 * (n * n * n * n + 15 + (int64_t)cq_random_below(&random, 30) * (n + 1));
-}
-
 /* The work is done: a result that can not be kept is no reason to do it again. */
 static cronq_status succeed(cronq_attempt *attempt, const cq_process_result *result)
 {
@@ -255,9 +244,7 @@ static cronq_status fail_exit(cronq_attempt *attempt, const cq_process_result *r
     if (result->code == CRONQ_COMMAND_SKIP_RETRY)
         return cronq_attempt_skip_retry(attempt, "%s", line);
     if (result->code == CRONQ_COMMAND_RETRY_LATER)
-        return cronq_attempt_retry_in(
-            attempt, default_delay_ms(cronq_attempt_retry_count(attempt)), false, "%s",
-            line);
+        return cronq_attempt_retry_in(attempt, CRONQ_OWN_DELAY, false, "%s", line);
     return cronq_attempt_fail(attempt, "%s", line);
 }
 

@@ -46,7 +46,6 @@ cronq_status cq_attempt_init(cronq_attempt *attempt, cq_worker *worker,
     attempt->worker = worker;
     attempt->queue = delivery->queue;
     attempt->cancel_fd = -1;
-    attempt->retry_in_ms = -1;
     atomic_init(&attempt->deadline_mono_ns, INT64_MAX);
     cq_buf_init(&attempt->error_text, CQ_ERROR_TEXT_LIMIT_BYTES);
     cq_buf_init(&attempt->rewritten, CQ_MESSAGE_LIMIT_BYTES);
@@ -282,7 +281,8 @@ cronq_status cronq_attempt_retry_in(cronq_attempt *attempt, int64_t delay_ms,
     va_start(args, format);
     keep_text(attempt, format, args);
     va_end(args);
-    attempt->retry_in_ms = delay_ms < 0 ? 0 : delay_ms;
+    attempt->retry_asked = true;
+    attempt->retry_in_ms = delay_ms;
     attempt->retry_counted = counted;
     return CRONQ_ERETRYIN;
 }

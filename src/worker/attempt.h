@@ -50,8 +50,8 @@ struct cronq_attempt {
 
     /* The worker thread's, then the fetcher's. */
     int64_t started_at_mono_ns, ended_at_mono_ns, started_at_ns, deadline_at_ns;
-    int64_t retry_in_ms; /* negative: not asked for */
-    bool retry_counted;
+    int64_t retry_in_ms; /* negative: the server's own delay */
+    bool retry_asked, retry_counted;
     bool unwritten; /* there is no outcome to write: the lease is lost */
     bool sent;      /* the outcome was sent, the answer lost */
     cq_buf error_text;

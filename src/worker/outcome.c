@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/utf8.h"
 
+#include <stdio.h>
+
 /* A century: what is longer is for ever. */
 #define FAR_S ((int64_t)100 * 366 * 24 * 3600)
 
@@ -62,6 +64,54 @@ cronq_status cq_outcome_rewrite(const cq_message *message, cq_outcome_kind kind,
     status = cq_message_encode(&changed, out, err);
     cq_buf_release(&repaired);
     return status;
+}
+
+static const cq_header *deferred_header(const cq_message *message)
+{
+    for (size_t i = 0; i < message->header_count; i++)
+        if (cq_str_eq(message->headers[i].key, CQ_STR(CQ_HEADER_DEFERRED)))
+            return &message->headers[i];
+    return NULL;
+}
+
+/* What is not a small number was not written by us, and ends the patience. */
+int64_t cq_deferred_count(const cq_message *message)
+{
+    const cq_header *header = deferred_header(message);
+    int64_t count = 0;
+
+    if (!header)
+        return 0;
+    for (size_t i = 0; i < header->value.len; i++) {
+        char digit = header->value.data[i];
+
+        if (digit < '0' || digit > '9' || i >= 9)
+            return CQ_DEFERRED_LIMIT;
+        count = count * 10 + (digit - '0');
+    }
+    return count;
+}
+
+cronq_status cq_count_deferral(cq_message *message, cq_arena *arena, cronq_error *err)
+{
+    const cq_header *old = deferred_header(message);
+    size_t count = message->header_count,
+           place = old ? (size_t)(old - message->headers) : count;
+    cq_header *headers = cq_arena_alloc(arena, (count + 1) * sizeof *headers);
+    char digits[24];
+    cq_str value = { digits, 0 };
+
+    value.len = (size_t)snprintf(digits, sizeof digits, "%lld",
+                                 (long long)cq_deferred_count(message) + 1);
+    value.data = cq_arena_dup(arena, digits, value.len);
+    if (!headers || !value.data)
+        return cq_fail_nomem(err);
+    if (count)
+        memcpy(headers, message->headers, count * sizeof *headers);
+    headers[place] = (cq_header){ CQ_STR(CQ_HEADER_DEFERRED), value };
+    message->headers = headers;
+    message->header_count = old ? count : count + 1;
+    return CRONQ_OK;
 }
 
 cronq_status cq_outcome_replace_corrupt(cq_str queue, cq_str id, const char *why,

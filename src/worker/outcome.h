@@ -31,6 +31,14 @@ cronq_status cq_outcome_rewrite(const cq_message *message, cq_outcome_kind kind,
                                 bool failure, cq_str error_text, int64_t now_s,
                                 cq_buf *out, cronq_error *err);
 
+/* A task that asks again and again for an uncounted retry says so in a header, which
+ * every store and every peer keeps: how often it was granted, and one more of them. The
+ * message gets headers in the arena, which outlives it. */
+#define CQ_HEADER_DEFERRED "cronq-deferred"
+#define CQ_DEFERRED_LIMIT  1000
+int64_t cq_deferred_count(const cq_message *message);
+cronq_status cq_count_deferral(cq_message *message, cq_arena *arena, cronq_error *err);
+
 /* Append a valid message that stands for one that can not be read. */
 cronq_status cq_outcome_replace_corrupt(cq_str queue, cq_str id, const char *why,
                                         int64_t now_s, cq_buf *out, cronq_error *err);

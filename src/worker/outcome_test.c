@@ -139,6 +139,32 @@ static void error_texts_are_repaired_and_cut_on_a_character(void **state)
     free(text);
 }
 
+static void uncounted_retries_are_counted_in_a_header(void **state)
+{
+    static const cq_header own[] = { { { "a", 1 }, { "b", 1 } } };
+    static const char *const foreign[] = { "x", "-1", "1000000000",
+                                           "99999999999999999999" };
+    cq_message message = { .headers = own, .header_count = 1 };
+    cq_arena arena;
+
+    (void)state;
+    cq_arena_init(&arena, 1 << 20);
+    for (int64_t i = 0; i < CQ_DEFERRED_LIMIT; i++) {
+        assert_int_equal(cq_deferred_count(&message), i);
+        assert_int_equal(cq_count_deferral(&message, &arena, NULL), CRONQ_OK);
+    }
+    assert_int_equal(cq_deferred_count(&message), CQ_DEFERRED_LIMIT);
+    assert_int_equal(message.header_count, 2);
+    assert_true(cq_str_eq(message.headers[0].value, CQ_STR("b")));
+    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
+        cq_header header = { CQ_STR(CQ_HEADER_DEFERRED), cq_str_of(foreign[i]) };
+        cq_message strange = { .headers = &header, .header_count = 1 };
+
+        assert_int_equal(cq_deferred_count(&strange), CQ_DEFERRED_LIMIT);
+    }
+    cq_arena_release(&arena);
+}
+
 static void what_stands_for_a_corrupt_message_is_valid(void **state)
 {
     cq_message out;
@@ -336,6 +362,7 @@ int main(void)
         cmocka_unit_test(a_retry_is_charged_only_for_failures),
         cmocka_unit_test(a_completed_task_keeps_everything_else),
         cmocka_unit_test(error_texts_are_repaired_and_cut_on_a_character),
+        cmocka_unit_test(uncounted_retries_are_counted_in_a_header),
         cmocka_unit_test(what_stands_for_a_corrupt_message_is_valid),
         cmocka_unit_test(a_message_belongs_to_its_id_and_queue),
         cmocka_unit_test(the_earlier_of_timeout_and_deadline_counts),

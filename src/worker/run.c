@@ -65,7 +65,7 @@ static cronq_status judge(cronq_attempt *attempt, cronq_status status, failing *
 {
     int reason = atomic_load(&attempt->reason);
 
-    if (status == CRONQ_ERETRYIN && attempt->retry_in_ms < 0)
+    if (status == CRONQ_ERETRYIN && !attempt->retry_asked)
         status = CRONQ_EFAILED;
     why->text = cq_buf_str(&attempt->error_text);
     if (why->text.len == 0)
@@ -84,7 +84,8 @@ static bool counts_as_failure(cronq_attempt *attempt, cronq_status status,
     const cronq_server_options *options = attempt->worker->options;
 
     if (status == CRONQ_ERETRYIN)
-        return attempt->retry_counted;
+        return attempt->retry_counted ||
+               cq_deferred_count(&attempt->message) >= CQ_DEFERRED_LIMIT;
     if (status == CRONQ_ENORETRY || !options->is_failure)
         return true;
     return options->is_failure(&why->error, options->is_failure_arg);
@@ -95,7 +96,7 @@ static int64_t retry_at_s(cronq_attempt *attempt, cronq_status status, const fai
 {
     int64_t delay_ms = attempt->retry_in_ms;
 
-    if (status != CRONQ_ERETRYIN)
+    if (status != CRONQ_ERETRYIN || delay_ms < 0)
         delay_ms = cq_retry_delay_ms(attempt->worker->options, attempt->message.retried,
                                      &why->error, attempt->type, random);
     return cq_seconds_up(cq_add_saturating(now_ns / CQ_NS_PER_MS, delay_ms));
@@ -121,10 +122,16 @@ void cq_attempt_give_back(cronq_attempt *attempt)
 static void rewrite(cronq_attempt *attempt, cq_str text, int64_t now_s)
 {
     cq_outcome *outcome = &attempt->outcome;
+    cq_message message = attempt->message;
     cronq_error err;
+    cronq_status status = CRONQ_OK;
 
-    if (cq_outcome_rewrite(&attempt->message, outcome->kind, outcome->failure, text,
-                           now_s, &attempt->rewritten, &err)) {
+    if (attempt->retry_asked && outcome->kind == CQ_RETRY && !outcome->failure)
+        status = cq_count_deferral(&message, &attempt->memory, &err);
+    if (!status)
+        status = cq_outcome_rewrite(&message, outcome->kind, outcome->failure, text,
+                                    now_s, &attempt->rewritten, &err);
+    if (status) {
         attempt->unwritten = true;
         log_end(attempt, CRONQ_LOG_ERROR, "outcome cannot be written",
                 cq_str_of(err.text));

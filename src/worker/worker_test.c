@@ -203,6 +203,19 @@ static void push_typed(const char *id, const char *type, int32_t max_retry)
     fixture_push(&f, &message);
 }
 
+/* It has been granted all its uncounted retries. */
+static void push_deferred(const char *id, const char *type)
+{
+    static const cq_header spent = { { "cronq-deferred", 14 }, { "1000", 4 } };
+    cq_message message = fixture_task(id);
+
+    message.type = cq_str_of(type);
+    message.max_retry = 0;
+    message.headers = &spent;
+    message.header_count = 1;
+    fixture_push(&f, &message);
+}
+
 static void every_outcome_goes_where_it_belongs(void **state)
 {
     cq_message message;
@@ -212,21 +225,26 @@ static void every_outcome_goes_where_it_belongs(void **state)
     push_typed("skip", "t:skip", 5);
     push_typed("revoke", "t:revoke", 5);
     push_typed("in", "t:in", 0);
+    push_deferred("in-no-more", "t:in");
     push_typed("counted", "t:counted", 1);
     push_typed("counted-out", "t:counted", 0);
     push_typed("status", "t:status", 0);
     push_typed("nobody", "unknown\"x", 0);
     fixture_run(&f, "t:", end_as_named, NULL);
-    FIXTURE_AWAIT(fixture_counts(&f)->archived == 4, 3000);
+    FIXTURE_AWAIT(fixture_counts(&f)->archived == 5, 3000);
     FIXTURE_AWAIT(fixture_counts(&f)->retried == 2, 3000);
     FIXTURE_AWAIT(fixture_counts(&f)->done == 1, 3000);
     fixture_stop(&f);
     assert_true(is_in("archived", "skip"));
     assert_true(is_in("archived", "counted-out"));
+    assert_true(is_in("archived", "in-no-more"));
     assert_int_equal(fixture_int(&f, "EXISTS asynq:{q}:t:revoke"), 0);
     assert_true(score("retry", "in") >= now_s + 60);
     assert_true(score("retry", "in") <= now_s + 65);
-    assert_int_equal(fixture_message(&f, "in", &arena).retried, 0);
+    message = fixture_message(&f, "in", &arena);
+    assert_int_equal(message.retried, 0);
+    assert_int_equal(message.header_count, 1);
+    assert_true(cq_str_eq(message.headers[0].value, CQ_STR("1")));
     assert_int_equal(fixture_message(&f, "counted", &arena).retried, 1);
     message = fixture_message(&f, "status", &arena);
     assert_true(cq_str_eq(message.error_msg, CQ_STR("the store is full")));
@@ -235,8 +253,8 @@ static void every_outcome_goes_where_it_belongs(void **state)
                           CQ_STR("handler not found for task \"unknown\\\"x\"")));
     message = fixture_message(&f, "skip", &arena);
     assert_true(cq_str_eq(message.error_msg, CQ_STR("no use")));
-    assert_int_equal(fixture_int(&f, "GET asynq:{q}:processed"), 6);
-    assert_int_equal(fixture_int(&f, "GET asynq:{q}:failed"), 5);
+    assert_int_equal(fixture_int(&f, "GET asynq:{q}:processed"), 7);
+    assert_int_equal(fixture_int(&f, "GET asynq:{q}:failed"), 6);
 }
 
 static bool not_a_failure(const cronq_error *why, void *arg)
