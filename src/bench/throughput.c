@@ -9,22 +9,33 @@
 
 #define ROUNDS_LIMIT 99
 
+/* From the first handler's call to the last one's. As in the bare loop, connecting is not
+ * counted, nor the outcomes of the last batch. */
+struct run {
+    uint32_t task_count;
+    atomic_uint done;
+    _Atomic int64_t first_ns, last_ns;
+};
+
 static cronq_status count_task(cronq_attempt *attempt, void *arg)
 {
+    struct run *run = arg;
+    uint32_t done = atomic_fetch_add_explicit(&run->done, 1, memory_order_relaxed);
+
     (void)attempt;
-    atomic_fetch_add_explicit((atomic_uint *)arg, 1, memory_order_relaxed);
+    if (done == 0)
+        atomic_store(&run->first_ns, cq_mono_ns());
+    if (done + 1 == run->task_count)
+        atomic_store(&run->last_ns, cq_mono_ns());
     return CRONQ_OK;
 }
 
-/* From the start of a server until it has run them all; outcomes of the last tasks are
- * written within the stop, which is measured too. */
 static cronq_status run_server(const cq_bench_options *options, const char *queue,
                                bool take_ahead, double *rate, cronq_error *err)
 {
+    struct run run = { .task_count = options->task_count };
     cronq_queue queues[] = { { queue, 1 } };
-    atomic_uint done = 0;
     cronq_server *server;
-    int64_t begun_ns;
     cronq_status status =
         cronq_server_new(options->uri,
                          CRONQ_SERVER_OPTIONS(.queues = queues, .queue_count = 1,
@@ -34,16 +45,15 @@ static cronq_status run_server(const cq_bench_options *options, const char *queu
 
     if (status)
         return status;
-    status = cronq_server_add(server, "bench", count_task, &done, NULL, err);
-    begun_ns = cq_mono_ns();
+    status = cronq_server_add(server, "bench", count_task, &run, NULL, err);
     if (!status)
         status = cronq_server_start(server, err);
-    while (!status && atomic_load(&done) < options->task_count)
+    while (!status && !atomic_load(&run.last_ns))
         cq_sleep_ms(1);
     if (!status)
         status = cronq_server_stop(server, err);
     *rate = (double)options->task_count * (double)CQ_NS_PER_S /
-            (double)(cq_mono_ns() - begun_ns);
+            (double)(run.last_ns - run.first_ns + 1);
     cronq_server_free(server);
     return status;
 }
