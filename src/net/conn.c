@@ -261,13 +261,16 @@ static bool feed(cq_conn *conn, cronq_status *status, cronq_error *err)
 /* Writing failed: a server that turned us away said why before it closed. */
 static void hear_last_words(cq_conn *conn, cronq_error *why)
 {
+    cronq_error heard = { .code = CRONQ_OK };
     cronq_status status = CRONQ_OK;
     cq_reply *reply = NULL;
     cq_arena arena;
     size_t count;
 
     cq_arena_init(&arena, LAST_WORDS_BYTES);
-    if (!receive(conn, &count, NULL) && feed(conn, &status, NULL) && !status &&
+    if (receive(conn, &count, &heard) == CRONQ_EAUTH)
+        *why = heard;
+    if (!heard.code && feed(conn, &status, NULL) && !status &&
         !cq_reader_next(&conn->reader, &arena, &reply, NULL) && reply &&
         reply->type == CQ_REPLY_ERROR) {
         status = cq_conn_reply_failure(reply, NULL);
@@ -393,16 +396,22 @@ static int64_t shorter(int64_t a_ms, int64_t b_ms)
  * behind. */
 static cronq_status greet(cq_conn *conn, const cq_endpoint *endpoint, cronq_error *err)
 {
-    cronq_status status;
+    char *password = NULL;
+    cronq_status status = cq_endpoint_secret(endpoint, &password, err);
     size_t size = GREETING_BYTES + (endpoint->username ? strlen(endpoint->username) : 0) +
-                  (endpoint->password ? strlen(endpoint->password) : 0);
+                  (password ? strlen(password) : 0);
 
-    if (!cq_buf_reserve(&conn->out, size))
+    if (status)
+        return status;
+    if (!cq_buf_reserve(&conn->out, size)) {
+        cq_wipe(&password);
         return cq_fail_nomem(err);
+    }
     conn->read_timeout_ms = shorter(endpoint->read_timeout_ms, endpoint->dial_timeout_ms);
     conn->write_timeout_ms =
         shorter(endpoint->write_timeout_ms, endpoint->dial_timeout_ms);
-    status = cq_handshake(conn, endpoint, &conn->server_version, err);
+    status = cq_handshake(conn, endpoint, password, &conn->server_version, err);
+    cq_wipe(&password);
     conn->read_timeout_ms = endpoint->read_timeout_ms;
     conn->write_timeout_ms = endpoint->write_timeout_ms;
     explicit_bzero(conn->out.data, conn->out.cap);

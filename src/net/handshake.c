@@ -33,15 +33,13 @@ uint32_t cq_version_parse(cq_str text)
     return parts[0] * 10000 + parts[1] * 100 + parts[2];
 }
 
-static void append_auth(cq_conn *conn, const cq_endpoint *endpoint)
+static void append_auth(cq_conn *conn, const cq_endpoint *endpoint, const char *password)
 {
-    const char *password = endpoint->password ? endpoint->password : "";
-
     cq_conn_command(conn, endpoint->username ? 3 : 2);
     cq_conn_arg_text(conn, "AUTH");
     if (endpoint->username)
         cq_conn_arg_text(conn, endpoint->username);
-    cq_conn_arg_text(conn, password);
+    cq_conn_arg_text(conn, password ? password : "");
 }
 
 /* The reply must be OK; an error reply to AUTH of any kind is EAUTH. */
@@ -127,17 +125,17 @@ static cronq_status find_version(cq_conn *conn, cq_arena *arena, uint32_t *versi
     return check_version(info_version(reply), version, err);
 }
 
-cronq_status cq_handshake(cq_conn *conn, const cq_endpoint *endpoint, uint32_t *version,
-                          cronq_error *err)
+cronq_status cq_handshake(cq_conn *conn, const cq_endpoint *endpoint,
+                          const char *password, uint32_t *version, cronq_error *err)
 {
-    bool auth = endpoint->username || endpoint->password;
+    bool auth = endpoint->username || password;
     cronq_status status = CRONQ_OK;
     char what[32];
     cq_arena arena;
 
     cq_arena_init(&arena, ARENA_BYTES);
     if (auth)
-        append_auth(conn, endpoint);
+        append_auth(conn, endpoint, password);
     if (endpoint->db) {
         cq_conn_command(conn, 2);
         cq_conn_arg_text(conn, "SELECT");

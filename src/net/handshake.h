@@ -11,9 +11,10 @@
 /* "6.2.14" is 60214; 0 for what is not a version. */
 uint32_t cq_version_parse(cq_str text);
 
-/* EAUTH; EUNSUPPORTED below 6.2; EINVAL for a database that the server does not have. A
- * server that tells its version to nobody is taken for the least one. */
-cronq_status cq_handshake(cq_conn *conn, const cq_endpoint *endpoint, uint32_t *version,
-                          cronq_error *err);
+/* EAUTH; EUNSUPPORTED below 6.2; EINVAL for a database that the server does not have.
+ * password may be NULL. A server that tells its version to nobody is taken for the least
+ * one. */
+cronq_status cq_handshake(cq_conn *conn, const cq_endpoint *endpoint,
+                          const char *password, uint32_t *version, cronq_error *err);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* stream.c - bytes to and from a server: TCP or a Unix socket. */
+/* stream.c - bytes to and from a server: TCP, TLS or a Unix socket. */
 #include "net/stream.h"
 
 #include "base/clock.h"
@@ -127,18 +127,17 @@ static cronq_status look_up(const cq_endpoint *endpoint, struct addrinfo **out,
 /* Each address gets an equal part of the time that is left, so that one that does not
  * answer does not keep the others from being tried. */
 static cronq_status open_tcp(cq_stream *stream, const cq_endpoint *endpoint,
-                             cronq_error *err)
+                             int64_t deadline_ms, cronq_error *err)
 {
     struct addrinfo *addresses;
     cronq_status status = look_up(endpoint, &addresses, err);
-    int64_t left_count = 0, deadline_ms;
+    int64_t left_count = 0;
     int error = EADDRNOTAVAIL;
 
     if (status)
         return status;
     for (struct addrinfo *a = addresses; a; a = a->ai_next)
         left_count++;
-    deadline_ms = deadline_of(endpoint->dial_timeout_ms);
     for (struct addrinfo *a = addresses; a && error; a = a->ai_next, left_count--) {
         int64_t part_ms =
             deadline_ms == INT64_MAX ? -1 : remaining(deadline_ms) / left_count;
@@ -154,11 +153,10 @@ static cronq_status open_tcp(cq_stream *stream, const cq_endpoint *endpoint,
 }
 
 static cronq_status open_socket(cq_stream *stream, const cq_endpoint *endpoint,
-                                cronq_error *err)
+                                int64_t deadline_ms, cronq_error *err)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     size_t len = strlen(endpoint->socket_path);
-    int64_t deadline_ms = deadline_of(endpoint->dial_timeout_ms);
     int error;
 
     if (len >= sizeof address.sun_path)
@@ -176,18 +174,55 @@ static cronq_status open_socket(cq_stream *stream, const cq_endpoint *endpoint,
     return CRONQ_OK;
 }
 
+static cronq_status open_tls(cq_stream *stream, const cq_endpoint *endpoint,
+                             int64_t deadline_ms, cronq_error *err)
+{
+    const char *host = endpoint->host ? endpoint->host : "localhost";
+    cronq_status status = cq_tls_open(endpoint->tls, stream->fd, host, &stream->tls, err);
+    short events = 0, ready;
+    int error;
+
+    while (!status) {
+        status = cq_tls_handshake(stream->tls, &events, err);
+        if (status || !events)
+            break;
+        error = wait_until(stream->fd, events, deadline_ms, &ready);
+        if (error || !ready)
+            return cq_fail_errno(err, CRONQ_EIO, error ? error : ETIMEDOUT,
+                                 "TLS: no handshake; does the server speak TLS on this "
+                                 "port?");
+    }
+    stream->reading_needs = POLLIN;
+    stream->writing_needs = POLLOUT;
+    return status;
+}
+
 cronq_status cq_stream_open(cq_stream *stream, const cq_endpoint *endpoint,
                             cronq_error *err)
 {
-    return endpoint->socket_path ? open_socket(stream, endpoint, err)
-                                 : open_tcp(stream, endpoint, err);
+    int64_t deadline_ms = deadline_of(endpoint->dial_timeout_ms);
+    cronq_status status = endpoint->socket_path
+                              ? open_socket(stream, endpoint, deadline_ms, err)
+                              : open_tcp(stream, endpoint, deadline_ms, err);
+
+    if (!status && endpoint->tls)
+        status = open_tls(stream, endpoint, deadline_ms, err);
+    return status;
 }
 
 void cq_stream_close(cq_stream *stream)
 {
+    cq_tls_close(stream->tls);
+    stream->tls = NULL;
     if (stream->fd >= 0)
         close(stream->fd);
     stream->fd = -1;
+}
+
+void cq_stream_shut(const cq_stream *stream)
+{
+    if (stream->fd >= 0)
+        (void)shutdown(stream->fd, SHUT_RDWR);
 }
 
 static bool would_block(int error)
@@ -198,8 +233,17 @@ static bool would_block(int error)
 cronq_status cq_stream_read(cq_stream *stream, void *data, size_t size, size_t *count,
                             cronq_error *err)
 {
-    ssize_t got = recv(stream->fd, data, size, 0);
+    ssize_t got;
 
+    if (stream->tls) {
+        cronq_status status =
+            cq_tls_read(stream->tls, data, size, count, &stream->reading_needs, err);
+
+        if (!stream->reading_needs)
+            stream->reading_needs = POLLIN;
+        return status;
+    }
+    got = recv(stream->fd, data, size, 0);
     if (got == 0)
         return cq_fail(err, CRONQ_EIO, "the server closed the connection");
     if (got < 0 && !would_block(errno))
@@ -211,19 +255,51 @@ cronq_status cq_stream_read(cq_stream *stream, void *data, size_t size, size_t *
 cronq_status cq_stream_write(cq_stream *stream, const void *data, size_t size,
                              size_t *count, cronq_error *err)
 {
-    ssize_t sent = send(stream->fd, data, size, MSG_NOSIGNAL);
+    ssize_t sent;
 
+    if (stream->tls) {
+        cronq_status status =
+            cq_tls_write(stream->tls, data, size, count, &stream->writing_needs, err);
+
+        if (!stream->writing_needs)
+            stream->writing_needs = POLLOUT;
+        return status;
+    }
+    sent = send(stream->fd, data, size, MSG_NOSIGNAL);
     if (sent < 0 && !would_block(errno))
         return cq_fail_errno(err, CRONQ_EIO, errno, "writing failed");
     *count = sent < 0 ? 0 : (size_t)sent;
     return CRONQ_OK;
 }
 
+static cronq_status wait_tls(const cq_stream *stream, short events, int64_t timeout_ms,
+                             short *ready, cronq_error *err)
+{
+    short reading = events & POLLIN ? stream->reading_needs : 0;
+    short writing = events & POLLOUT ? stream->writing_needs : 0;
+    short found = 0, ends = POLLERR | POLLHUP;
+    int error;
+
+    *ready = POLLIN;
+    if (reading && cq_tls_pending(stream->tls))
+        return CRONQ_OK;
+    error = wait_until(stream->fd, (short)(reading | writing), deadline_of(timeout_ms),
+                       &found);
+    if (error)
+        return cq_fail_errno(err, CRONQ_EIO, error, "waiting failed");
+    *ready = (short)((found & (reading | ends) && reading ? POLLIN : 0) |
+                     (found & (writing | ends) && writing ? POLLOUT : 0));
+    return CRONQ_OK;
+}
+
 cronq_status cq_stream_wait(cq_stream *stream, short events, int64_t timeout_ms,
                             short *ready, cronq_error *err)
 {
-    int error = wait_until(stream->fd, events, deadline_of(timeout_ms), ready);
+    int error;
 
+    if (stream->tls)
+        return wait_tls(stream, events, timeout_ms, ready, err);
+    error = wait_until(stream->fd, events, deadline_of(timeout_ms), ready);
     if (error)
         return cq_fail_errno(err, CRONQ_EIO, error, "waiting failed");
     return CRONQ_OK;
@@ -234,5 +310,7 @@ bool cq_stream_quiet(const cq_stream *stream)
     char byte;
     ssize_t got = recv(stream->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
+    if (stream->tls && cq_tls_pending(stream->tls))
+        return false;
     return got < 0 && would_block(errno);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* uri.c - where a Redis is and how to enter: URIs and store options.
+/* uri.c - where a Redis is and how to enter: reading URIs.
  *
  * A password must not get into an error text, not even when the URI is so wrong that the
  * password stands where something else is expected. So only what cannot be a part of
@@ -8,9 +8,7 @@
 #include "net/uri.h"
 
 #include "base/error.h"
-#include "base/options.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -18,11 +16,8 @@
 
 #define URI_BYTES_LIMIT   8192
 #define HOST_BYTES_LIMIT  255
-#define POOL_SIZE_LIMIT   10000
-#define CONNECTIONS_A_CPU 10
 #define DEFAULT_PORT      6379
-#define DIAL_TIMEOUT_MS   5000
-#define READ_TIMEOUT_MS   3000
+#define SENTINEL_PORT     26379
 #define QUOTED_BYTES      80
 #define SOCKET_PATH_LIMIT (sizeof((struct sockaddr_un *)0)->sun_path - 1)
 #define QUOTE(s)          (int)((s).len < QUOTED_BYTES ? (s).len : QUOTED_BYTES), (s).data
@@ -30,27 +25,31 @@
 typedef enum scheme_kind {
     SCHEME_TCP,
     SCHEME_SOCKET,
-    SCHEME_LATER, /* known, not built */
+    SCHEME_SENTINEL,
+    SCHEME_CLUSTER,
 } scheme_kind;
 
-static const struct {
+typedef struct scheme {
     const char *name;
     scheme_kind kind;
-} schemes[] = {
-    { "redis", SCHEME_TCP },
-    { "redis-socket", SCHEME_SOCKET },
-    { "unix", SCHEME_SOCKET },
-    { "rediss", SCHEME_LATER },
-    { "redis-sentinel", SCHEME_LATER },
-    { "redis-sentinels", SCHEME_LATER },
-    { "redis-cluster", SCHEME_LATER },
-    { "redis-clusters", SCHEME_LATER },
+    bool tls;
+} scheme;
+
+static const scheme schemes[] = {
+    { "redis", SCHEME_TCP, false },
+    { "rediss", SCHEME_TCP, true },
+    { "redis-socket", SCHEME_SOCKET, false },
+    { "unix", SCHEME_SOCKET, false },
+    { "redis-sentinel", SCHEME_SENTINEL, false },
+    { "redis-sentinels", SCHEME_SENTINEL, true },
+    { "redis-cluster", SCHEME_CLUSTER, false },
+    { "redis-clusters", SCHEME_CLUSTER, true },
 };
 
 /* The parts of a URI, still encoded, borrowed from it. data is NULL for what is absent.
  */
 typedef struct uri_parts {
-    scheme_kind kind;
+    const scheme *scheme;
     cq_str userinfo, host_port, path, query;
 } uri_parts;
 
@@ -67,18 +66,13 @@ static cq_str take_until(cq_str *text, const char *stops)
     return taken;
 }
 
-static cronq_status find_scheme(cq_str name, scheme_kind *kind, cronq_error *err)
+static cronq_status find_scheme(cq_str name, const scheme **found, cronq_error *err)
 {
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
         if (strlen(schemes[i].name) != name.len ||
             strncasecmp(schemes[i].name, name.data, name.len) != 0)
             continue;
-        if (schemes[i].kind == SCHEME_LATER)
-            return cq_fail(err, CRONQ_EUNSUPPORTED,
-                           "URI: the scheme %s is not built yet; use redis:// or "
-                           "unix://",
-                           schemes[i].name);
-        *kind = schemes[i].kind;
+        *found = &schemes[i];
         return CRONQ_OK;
     }
     return cq_fail(err, CRONQ_EINVAL,
@@ -101,7 +95,7 @@ static cronq_status split_bare(cq_str rest, uri_parts *parts, cronq_error *err)
     if (!memchr(rest.data, ':', rest.len))
         return cq_fail(err, CRONQ_EINVAL,
                        "URI: neither a scheme (redis://) nor HOST:PORT");
-    *parts = (uri_parts){ .kind = SCHEME_TCP, .host_port = rest };
+    *parts = (uri_parts){ .scheme = &schemes[0], .host_port = rest };
     return CRONQ_OK;
 }
 
@@ -110,16 +104,16 @@ static cronq_status split(cq_str rest, uri_parts *parts, cronq_error *err)
     const char *mark = memmem(rest.data, rest.len, "://", 3);
     cronq_status status;
     const char *at;
-    cq_str scheme;
+    cq_str name;
 
     if (!mark)
         return split_bare(rest, parts, err);
-    *parts = (uri_parts){ .kind = SCHEME_TCP };
-    scheme = (cq_str){ rest.data, (size_t)(mark - rest.data) };
-    status = find_scheme(scheme, &parts->kind, err);
+    *parts = (uri_parts){ .scheme = NULL };
+    name = (cq_str){ rest.data, (size_t)(mark - rest.data) };
+    status = find_scheme(name, &parts->scheme, err);
     if (status)
         return status;
-    rest = (cq_str){ mark + 3, rest.len - scheme.len - 3 };
+    rest = (cq_str){ mark + 3, rest.len - name.len - 3 };
     parts->host_port = take_until(&rest, "/?#");
     at = last_at(parts->host_port);
     if (parts->host_port.len && last_at(rest))
@@ -329,6 +323,54 @@ static cronq_status set_userinfo(cq_endpoint *endpoint, cq_str text, cronq_error
     return status;
 }
 
+/* HOST[:PORT],… into the seeds. The ports' default was set. */
+static cronq_status set_seeds(cq_endpoint *endpoint, cq_str list, cronq_error *err)
+{
+    uint16_t standard = endpoint->port;
+    cronq_status status = CRONQ_OK;
+    size_t count = 1;
+
+    for (size_t i = 0; i < list.len; i++)
+        count += list.data[i] == ',';
+    if (count > CQ_SEEDS_LIMIT)
+        return cq_fail(err, CRONQ_EINVAL, "URI: %zu hosts, at most %d", count,
+                       CQ_SEEDS_LIMIT);
+    endpoint->seeds = calloc(count, sizeof *endpoint->seeds);
+    if (!endpoint->seeds)
+        return cq_fail_nomem(err);
+    for (size_t i = 0; i < count && !status; i++) {
+        cq_str one = take_until(&list, ",");
+
+        if (list.len)
+            list = (cq_str){ list.data + 1, list.len - 1 };
+        endpoint->port = standard;
+        status = set_host_port(endpoint, one, err);
+        endpoint->seeds[i] = (cq_address){ endpoint->host, endpoint->port };
+        endpoint->host = NULL;
+        endpoint->seed_count = i + 1;
+    }
+    return status;
+}
+
+static cronq_status set_parameter(cq_endpoint *endpoint, cq_str key, cq_str value,
+                                  cronq_error *err)
+{
+    if (cq_str_eq(key, CQ_STR("db")))
+        return set_db(endpoint, value, err);
+    if (endpoint->topology != CQ_TOPOLOGY_SENTINEL)
+        return cq_fail(err, CRONQ_EINVAL,
+                       "URI: the parameter \"%.*s\" is not known; there is db",
+                       QUOTE(key));
+    if (!cq_str_eq(key, CQ_STR("master")))
+        return cq_fail(err, CRONQ_EINVAL,
+                       "URI: the parameter \"%.*s\" is not known; there are master and "
+                       "db",
+                       QUOTE(key));
+    if (endpoint->master_name)
+        return cq_fail(err, CRONQ_EINVAL, "URI: master is given twice");
+    return decode(value, "master", &endpoint->master_name, err);
+}
+
 static cronq_status set_query(cq_endpoint *endpoint, cq_str query, cronq_error *err)
 {
     while (query.len) {
@@ -337,25 +379,50 @@ static cronq_status set_query(cq_endpoint *endpoint, cq_str query, cronq_error *
 
         if (query.len)
             query = (cq_str){ query.data + 1, query.len - 1 };
-        if (!cq_str_eq(key, CQ_STR("db")))
-            return cq_fail(err, CRONQ_EINVAL,
-                           "URI: the parameter \"%.*s\" is not known; there is db",
-                           QUOTE(key));
         if (pair.len)
             pair = (cq_str){ pair.data + 1, pair.len - 1 };
-        status = set_db(endpoint, pair, err);
+        status = set_parameter(endpoint, key, pair, err);
         if (status)
             return status;
     }
     return CRONQ_OK;
 }
 
-static cronq_status read_uri(cq_endpoint *endpoint, const char *uri, cronq_error *err)
+static cronq_status set_place(cq_endpoint *endpoint, const uri_parts *parts,
+                              cronq_error *err)
+{
+    switch (parts->scheme->kind) {
+    case SCHEME_SOCKET:
+        return set_socket(endpoint, parts, err);
+    case SCHEME_SENTINEL:
+        endpoint->topology = CQ_TOPOLOGY_SENTINEL;
+        endpoint->port = SENTINEL_PORT;
+        return set_seeds(endpoint, parts->host_port, err);
+    case SCHEME_CLUSTER:
+        endpoint->topology = CQ_TOPOLOGY_CLUSTER;
+        return set_seeds(endpoint, parts->host_port, err);
+    default:
+        return set_host_port(endpoint, parts->host_port, err);
+    }
+}
+
+static cronq_status check(const cq_endpoint *endpoint, cronq_error *err)
+{
+    if (endpoint->topology == CQ_TOPOLOGY_SENTINEL &&
+        !(endpoint->master_name && *endpoint->master_name))
+        return cq_fail(err, CRONQ_EINVAL,
+                       "URI: sentinels need the name of the master: ?master=NAME");
+    return CRONQ_OK;
+}
+
+cronq_status cq_endpoint_read_uri(cq_endpoint *endpoint, const char *uri, bool *tls,
+                                  cronq_error *err)
 {
     size_t len = uri ? strnlen(uri, URI_BYTES_LIMIT + 1) : 0;
     cronq_status status;
-    uri_parts parts = { .kind = SCHEME_TCP };
+    uri_parts parts = { .scheme = NULL };
 
+    endpoint->port = DEFAULT_PORT;
     if (len == 0)
         return cq_fail(err, CRONQ_EINVAL, "URI: empty");
     if (len > URI_BYTES_LIMIT)
@@ -363,151 +430,16 @@ static cronq_status read_uri(cq_endpoint *endpoint, const char *uri, cronq_error
     status = split((cq_str){ uri, len }, &parts, err);
     if (!status)
         status = set_userinfo(endpoint, parts.userinfo, err);
-    if (!status && parts.kind == SCHEME_SOCKET)
-        status = set_socket(endpoint, &parts, err);
-    if (!status && parts.kind == SCHEME_TCP)
-        status = set_host_port(endpoint, parts.host_port, err);
-    if (!status && parts.kind == SCHEME_TCP && parts.path.len > 1)
+    if (!status)
+        status = set_place(endpoint, &parts, err);
+    if (!status && parts.scheme->kind != SCHEME_SOCKET && parts.path.len > 1)
         status =
             set_db(endpoint, (cq_str){ parts.path.data + 1, parts.path.len - 1 }, err);
     if (!status)
         status = set_query(endpoint, parts.query, err);
+    if (!status)
+        status = check(endpoint, err);
+    if (!status)
+        *tls = parts.scheme->tls;
     return status;
-}
-
-static void wipe(char **secret)
-{
-    if (*secret)
-        explicit_bzero(*secret, strlen(*secret));
-    free(*secret);
-    *secret = NULL;
-}
-
-static cronq_status replace(char **to, const char *name, const char *text,
-                            cronq_error *err)
-{
-    char *copy;
-
-    if (!text || !*text)
-        return CRONQ_OK;
-    if (strnlen(text, URI_BYTES_LIMIT + 1) > URI_BYTES_LIMIT)
-        return cq_fail(err, CRONQ_EINVAL, "store options: %s has more than %d bytes",
-                       name, URI_BYTES_LIMIT);
-    copy = strdup(text);
-    if (!copy)
-        return cq_fail_nomem(err);
-    wipe(to);
-    *to = copy;
-    return CRONQ_OK;
-}
-
-static uint32_t default_pool_size(void)
-{
-    cpu_set_t cpus;
-    int count = sched_getaffinity(0, sizeof cpus, &cpus) ? 1 : CPU_COUNT(&cpus);
-
-    if (count > POOL_SIZE_LIMIT / CONNECTIONS_A_CPU)
-        return POOL_SIZE_LIMIT;
-    return (uint32_t)(count < 1 ? 1 : count) * CONNECTIONS_A_CPU;
-}
-
-static int64_t timeout_or(int64_t timeout_ms, int64_t fallback_ms)
-{
-    if (timeout_ms < 0)
-        return CRONQ_NEVER;
-    return timeout_ms ? timeout_ms : fallback_ms;
-}
-
-static cronq_status read_options(cq_endpoint *endpoint, const cronq_store_options *given,
-                                 cronq_error *err)
-{
-    cronq_store_options options;
-    cronq_status status =
-        cq_options_copy(&options, sizeof options, given, "cronq_store_options", err);
-
-    if (status)
-        return status;
-    if (options.db < 0)
-        return cq_fail(err, CRONQ_EINVAL, "store options: db %d is below 0", options.db);
-    if (options.pool_size > POOL_SIZE_LIMIT)
-        return cq_fail(err, CRONQ_EINVAL, "store options: pool_size %u is above %d",
-                       options.pool_size, POOL_SIZE_LIMIT);
-    status = replace(&endpoint->username, "username", options.username, err);
-    if (!status)
-        status = replace(&endpoint->password, "password", options.password, err);
-    if (status)
-        return status;
-    if (options.db)
-        endpoint->db = options.db;
-    endpoint->pool_size = options.pool_size ? options.pool_size : default_pool_size();
-    endpoint->dial_timeout_ms = timeout_or(options.dial_timeout_ms, DIAL_TIMEOUT_MS);
-    endpoint->read_timeout_ms = timeout_or(options.read_timeout_ms, READ_TIMEOUT_MS);
-    endpoint->write_timeout_ms =
-        timeout_or(options.write_timeout_ms, endpoint->read_timeout_ms);
-    return CRONQ_OK;
-}
-
-cronq_status cq_endpoint_init(cq_endpoint *endpoint, const char *uri,
-                              const cronq_store_options *options, cronq_error *err)
-{
-    cq_endpoint made = { .port = DEFAULT_PORT };
-    cronq_status status = read_uri(&made, uri, err);
-
-    if (!status)
-        status = read_options(&made, options, err);
-    if (status) {
-        cq_endpoint_release(&made);
-        return status;
-    }
-    *endpoint = made;
-    return CRONQ_OK;
-}
-
-void cq_endpoint_release(cq_endpoint *endpoint)
-{
-    free(endpoint->host);
-    free(endpoint->socket_path);
-    free(endpoint->username);
-    wipe(&endpoint->password);
-    *endpoint = (cq_endpoint){ .port = 0 };
-}
-
-static cronq_status copy_text(char **to, const char *text, cronq_error *err)
-{
-    if (!text)
-        return CRONQ_OK;
-    *to = strdup(text);
-    return *to ? CRONQ_OK : cq_fail_nomem(err);
-}
-
-cronq_status cq_endpoint_copy(cq_endpoint *endpoint, const cq_endpoint *from,
-                              cronq_error *err)
-{
-    cq_endpoint made = *from;
-    cronq_status status;
-
-    made.host = made.socket_path = made.username = made.password = NULL;
-    status = copy_text(&made.host, from->host, err);
-    if (!status)
-        status = copy_text(&made.socket_path, from->socket_path, err);
-    if (!status)
-        status = copy_text(&made.username, from->username, err);
-    if (!status)
-        status = copy_text(&made.password, from->password, err);
-    if (status) {
-        cq_endpoint_release(&made);
-        return status;
-    }
-    *endpoint = made;
-    return CRONQ_OK;
-}
-
-void cq_endpoint_print(const cq_endpoint *endpoint, char *out, size_t size)
-{
-    if (endpoint->socket_path)
-        snprintf(out, size, "%s", endpoint->socket_path);
-    else if (strchr(endpoint->host, ':'))
-        snprintf(out, size, "[%s]:%u", endpoint->host, endpoint->port);
-    else
-        snprintf(out, size, "%s:%u", endpoint->host, endpoint->port);
 }

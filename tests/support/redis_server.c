@@ -2,6 +2,8 @@
 /* support/redis_server.c - a real redis-server of a test's own. */
 #include "support/redis_server.h"
 
+#include "support/certs.h"
+
 #include <errno.h>
 #include <ftw.h>
 #include <netinet/in.h>
@@ -30,6 +32,7 @@ struct redis_server {
     char dir[32];
     char socket[64], config[64], uri[80];
     uint16_t port;
+    const char *certs, *cert; /* NULL: no TLS */
     redisContext *context;
 };
 
@@ -60,10 +63,17 @@ static void write_config(const redis_server *server, const char *extra)
 
     if (!file)
         fail_msg("%s: %s", server->config, strerror(errno));
+    if (server->certs)
+        fprintf(file,
+                "tls-port %u\ntls-cert-file %s\ntls-key-file %s\ntls-ca-cert-file %s\n",
+                server->port, certs_path(server->certs, server->cert, "pem"),
+                certs_path(server->certs, server->cert, "key"),
+                certs_path(server->certs, "ca", "pem"));
     fprintf(file,
             "bind 127.0.0.1\nport %u\nunixsocket %s\ndir %s\nlogfile %s/log\n"
             "save \"\"\nappendonly no\ndaemonize no\n%s\n",
-            server->port, server->socket, server->dir, server->dir, extra ? extra : "");
+            server->certs ? 0 : server->port, server->socket, server->dir, server->dir,
+            extra ? extra : "");
     fclose(file);
 }
 
@@ -133,12 +143,15 @@ static bool launch(redis_server *server)
     return false;
 }
 
-static redis_server *start(const char *extra_config, bool tcp)
+static redis_server *start(const char *extra_config, bool tcp, const char *certs,
+                           const char *cert)
 {
     redis_server *server = calloc(1, sizeof *server);
 
     if (!server)
         fail_msg("out of memory");
+    server->certs = certs;
+    server->cert = cert ? cert : "server";
     strcpy(server->dir, "/tmp/cronq-redis-XXXXXX");
     if (!mkdtemp(server->dir))
         fail_msg("%s: %s", server->dir, strerror(errno));
@@ -157,12 +170,18 @@ static redis_server *start(const char *extra_config, bool tcp)
 
 redis_server *redis_server_start(const char *extra_config)
 {
-    return start(extra_config, false);
+    return start(extra_config, false, NULL, NULL);
 }
 
 redis_server *redis_server_start_tcp(const char *extra_config)
 {
-    return start(extra_config, true);
+    return start(extra_config, true, NULL, NULL);
+}
+
+redis_server *redis_server_start_tls(const char *certs, const char *name,
+                                     const char *extra_config)
+{
+    return start(extra_config, true, certs, name);
 }
 
 const char *redis_server_uri(const redis_server *server)

@@ -16,6 +16,10 @@ typedef struct redis_server redis_server;
 /* extra_config: lines of a redis.conf, or NULL. Returns once it answers. */
 redis_server *redis_server_start(const char *extra_config);
 redis_server *redis_server_start_tcp(const char *extra_config);
+/* Its port speaks TLS only, with server.pem of certs.h (name: another one) and, unless
+ * told otherwise by extra_config (tls-auth-clients no), for clients by its ca only. */
+redis_server *redis_server_start_tls(const char *certs, const char *name,
+                                     const char *extra_config);
 
 /* Ends the process and deletes its directory. NULL is fine. */
 void redis_server_stop(redis_server *server);

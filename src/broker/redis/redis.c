@@ -192,6 +192,15 @@ static cronq_status connect_pool(cq_redis *redis, const cq_broker_options *optio
     status = cq_endpoint_init(&endpoint, options->uri, options->store, err);
     if (status)
         return status;
+    if (endpoint.topology != CQ_TOPOLOGY_SINGLE) {
+        cq_endpoint_release(&endpoint);
+        return cq_fail(err, CRONQ_EUNSUPPORTED,
+                       "URI: sentinels and clusters are not built yet");
+    }
+    if (endpoint.tls && !cq_tls_verifies(endpoint.tls))
+        CQ_WARN(&redis->logger,
+                "TLS: insecure_skip_verify is set: anybody may pose as the "
+                "store and read the password");
     status = cq_pool_new(&endpoint, &redis->logger, prepare, redis, &redis->pool, err);
     cq_endpoint_release(&endpoint);
     return status;
