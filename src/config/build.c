@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* build.c - from values to the options of store, server and log. */
+/* build.c - from values to the options of server and log. */
 #include "config/build.h"
 
 #include <ctype.h>
@@ -10,8 +10,6 @@
 #define TEXT_LIMIT_BYTES 8192
 
 /* Indices of the choices in keys.h. */
-enum { MODE_SINGLE, MODE_SENTINEL, MODE_CLUSTER, MODE_EMBEDDED };
-enum { NETWORK_TCP, NETWORK_UNIX };
 enum { COMPAT_NONE, COMPAT_SEED };
 
 void *cq_build_take(cq_build *build, size_t count, size_t size)
@@ -54,123 +52,6 @@ static const char *text(const cq_build *build, cq_key key)
     const cq_value *value = get(build, key);
 
     return value->given && value->len ? value->text : NULL;
-}
-
-/* HOST, HOST:PORT, [IPv6]:PORT, :PORT; what a URI could misread is refused. */
-static bool is_host_and_port(const char *addr)
-{
-    const char *colon = strrchr(addr, ':');
-    const char *bracket = strrchr(addr, ']');
-    char *end;
-    unsigned long port;
-
-    for (const char *at = addr; *at; at++)
-        if (!isalnum((unsigned char)*at) && !strchr(".-_:[]", *at))
-            return false;
-    if (!colon || (bracket && colon < bracket))
-        return true;
-    if (!bracket && memchr(addr, ':', (size_t)(colon - addr)))
-        return false;
-    port = strtoul(colon + 1, &end, 10);
-    return isdigit((unsigned char)colon[1]) && *end == '\0' && port > 0 && port < 65536;
-}
-
-static const char *tcp_uri(cq_build *build, const cq_value *addr)
-{
-    if (strstr(addr->text, "://") || strchr(addr->text, '@')) {
-        cq_find_error(build->findings, addr->mark, "WorkConf.Addr",
-                      "is a URI; write HOST:PORT, and use Username, Password and DB");
-        return NULL;
-    }
-    if (!is_host_and_port(addr->text)) {
-        cq_quoted quoted;
-
-        cq_find_error(build->findings, addr->mark, "WorkConf.Addr",
-                      "%s is not HOST:PORT with a port of 1 to 65535",
-                      cq_quote(&quoted, cq_str_of(addr->text)));
-        return NULL;
-    }
-    return cq_build_text(build, "redis://%s%s/%lld",
-                         addr->text[0] == ':' ? "localhost" : "", addr->text,
-                         (long long)number(build, CQ_K_WORK_DB));
-}
-
-static const char *unix_uri(cq_build *build, const cq_value *addr)
-{
-    char escaped[3 * 1024 + 1];
-    size_t len = 0;
-
-    if (addr->text[0] != '/') {
-        cq_find_error(build->findings, addr->mark, "WorkConf.Addr",
-                      "with Network: unix it must be an absolute path");
-        return NULL;
-    }
-    for (const char *at = addr->text; *at && len + 4 < sizeof escaped; at++) {
-        bool plain = isalnum((unsigned char)*at) || strchr("/.-_~", *at);
-
-        len += (size_t)snprintf(escaped + len, sizeof escaped - len,
-                                plain ? "%c" : "%%%02X", (unsigned char)*at);
-    }
-    return cq_build_text(build, "redis-socket://%s?db=%lld", escaped,
-                         (long long)number(build, CQ_K_WORK_DB));
-}
-
-/* What an unnamed mode would be, from the keys that are there. */
-static int64_t guess_mode(const cq_build *build)
-{
-    if (get(build, CQ_K_WORK_ADDR)->given)
-        return MODE_SINGLE;
-    if (text(build, CQ_K_WORK_MASTER) || get(build, CQ_K_WORK_SENTINELS)->count)
-        return MODE_SENTINEL;
-    if (get(build, CQ_K_WORK_ADDRS)->count)
-        return MODE_CLUSTER;
-    return text(build, CQ_K_WORK_PATH) ? MODE_EMBEDDED : -1;
-}
-
-static cq_mark mark_of_mode(const cq_build *build)
-{
-    static const cq_key keys[] = { CQ_K_WORK_MODE, CQ_K_WORK_MASTER, CQ_K_WORK_SENTINELS,
-                                   CQ_K_WORK_ADDRS, CQ_K_WORK_PATH };
-
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        if (get(build, keys[i])->given)
-            return get(build, keys[i])->mark;
-    return build->root->mark;
-}
-
-static const char *build_uri(cq_build *build)
-{
-    static const char *const names[] = { "single", "sentinel", "cluster", "embedded" };
-    const cq_value *mode = get(build, CQ_K_WORK_MODE), *addr = get(build, CQ_K_WORK_ADDR);
-    int64_t kind = mode->given ? mode->number : guess_mode(build);
-
-    if (mode->is_wrong)
-        return NULL;
-    if (kind > MODE_SINGLE) {
-        cq_find_unbuilt(build->findings, mark_of_mode(build), "WorkConf.Mode",
-                        "%s is not built yet; single is", names[kind]);
-        return NULL;
-    }
-    if (addr->given)
-        return number(build, CQ_K_WORK_NETWORK) == NETWORK_UNIX ? unix_uri(build, addr)
-                                                                : tcp_uri(build, addr);
-    if (kind == MODE_SINGLE && !addr->is_wrong)
-        cq_find_error(build->findings, mode->mark, "WorkConf.Mode",
-                      "single needs WorkConf.Addr");
-    return NULL;
-}
-
-void cq_build_store(cq_build *build)
-{
-    cronq_store_options *store = &build->content->store;
-
-    build->content->uri = build_uri(build);
-    *store = *CRONQ_STORE_OPTIONS(.username = text(build, CQ_K_WORK_USERNAME),
-                                  .password = text(build, CQ_K_WORK_PASSWORD),
-                                  .pool_size = (uint32_t)number(build, CQ_K_WORK_POOL),
-                                  .dial_timeout_ms = number(build, CQ_K_WORK_DIAL),
-                                  .read_timeout_ms = number(build, CQ_K_WORK_READ),
-                                  .write_timeout_ms = number(build, CQ_K_WORK_WRITE));
 }
 
 static void check_groups(cq_build *build)

@@ -185,6 +185,13 @@ static void store_becomes_a_uri_without_secrets(void **state)
         { "{Network: unix, Addr: '/run/a b/r%.sock', DB: 1}",
           "redis-socket:///run/a%20b/r%25.sock?db=1" },
         { "{Addr: 'h:1', Addrs: [], SentinelAddrs: ['s:1']}", "redis://h:1/0" },
+        { "{Addr: 'h:1', TLS: true}", "rediss://h:1/0" },
+        { "{MasterName: 'm/1', SentinelAddrs: ['s:1', '[::1]:2'], DB: 3}",
+          "redis-sentinel://s:1,[::1]:2/3?master=m%2F1" },
+        { "{MasterName: m, SentinelAddrs: [s], TLS: yes}",
+          "redis-sentinels://s/0?master=m" },
+        { "{Addrs: ['a:1', b], Password: hunter2}", "redis-cluster://a:1,b" },
+        { "{Addrs: [a], TLS: true}", "redis-clusters://a" },
     };
     char text[300];
 
@@ -295,15 +302,20 @@ static void each_wrong_value_has_its_message(void **state)
           CRONQ_EINVAL },
         { "Mode: single", "single needs WorkConf.Addr", CRONQ_EINVAL },
         { "{Mode: single, Addr: }", "single needs WorkConf.Addr", CRONQ_EINVAL },
-        { "Mode: sentinel", "3:9: WorkConf.Mode: sentinel is not built yet",
-          CRONQ_EUNSUPPORTED },
-        { "Mode: cluster", "cluster is not built yet", CRONQ_EUNSUPPORTED },
+        { "Mode: sentinel", "3:9: WorkConf.Mode: needs WorkConf.SentinelAddrs",
+          CRONQ_EINVAL },
+        { "{Mode: sentinel, SentinelAddrs: [a]}", "needs WorkConf.MasterName",
+          CRONQ_EINVAL },
+        { "{MasterName: m, SentinelAddrs: ['a:x']}", "\"a:x\" is not HOST:PORT",
+          CRONQ_EINVAL },
+        { "Mode: cluster", "needs WorkConf.Addrs", CRONQ_EINVAL },
+        { "{Addrs: [a], DB: 1}", "only database 0", CRONQ_EINVAL },
+        { "Addrs: ['u@a']", "is not HOST:PORT", CRONQ_EINVAL },
         { "Mode: embedded", "embedded is not built yet", CRONQ_EUNSUPPORTED },
         { "Path: a.db", "embedded is not built yet", CRONQ_EUNSUPPORTED },
-        { "Addrs: [a]", "cluster is not built yet", CRONQ_EUNSUPPORTED },
-        { "SentinelAddrs: [a]", "sentinel is not built yet", CRONQ_EUNSUPPORTED },
-        { "TLS: true", "WorkConf.TLS: is not built yet", CRONQ_EUNSUPPORTED },
-        { "TLS: {CA: x}", "WorkConf.TLS: is not built yet", CRONQ_EUNSUPPORTED },
+        { "TLS: {CA: x}", "WorkConf.TLS: must be", CRONQ_EINVAL },
+        { "TLSCAFile: x", "WorkConf.TLSCAFile: needs WorkConf.TLS: true", CRONQ_EINVAL },
+        { "{TLS: true, TLSMinVersion: 1.1}", "none of 1.2|1.3", CRONQ_EINVAL },
         { "GroupMaxSize: 10", "groups are not built yet", CRONQ_EUNSUPPORTED },
         { "GroupMaxDelay: 10", "groups are not built yet", CRONQ_EUNSUPPORTED },
         { "GroupGracePeriod: 10", "groups are not built yet", CRONQ_EUNSUPPORTED },
@@ -593,7 +605,7 @@ static void all_faults_are_listed_in_order(void **state)
 
     (void)state;
     assert_int_equal(parse(config,
-                           "WorkConf: {TLS: true, DB: x}\nLog: {Level: loud}\n"
+                           "WorkConf: {TLS: flag, DB: x}\nLog: {Level: loud}\n"
                            "Tasks: [{Pattern: a}]\nName:\n",
                            &err),
                      CRONQ_EINVAL);

@@ -156,7 +156,6 @@ static const char *const type_names[] = {
     [CQ_KEY_SECTION] = "section",
     [CQ_KEY_SECTIONS] = "list of sections",
     [CQ_KEY_UNBUILT] = "any",
-    [CQ_KEY_REFUSED] = "true or false",
 };
 
 static void print_range(const cq_key_row *row, char *out, size_t size)

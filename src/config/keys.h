@@ -20,7 +20,6 @@ typedef enum cq_key_type {
     CQ_KEY_SECTION, /* the keys below "path." */
     CQ_KEY_SECTIONS, /* a list of them; below "path[]." */
     CQ_KEY_UNBUILT,  /* known from go-zero: ignored with a warning */
-    CQ_KEY_REFUSED,  /* must not be ignored: an error unless false */
 } cq_key_type;
 
 #define CQ_TEN_YEARS_S ((int64_t)315360000)
@@ -54,7 +53,7 @@ X(DEV_SERVER, "DevServer", UNBUILT, 0, 0, NULL, "", "") \
 X(SHUTDOWN, "Shutdown", UNBUILT, 0, 0, NULL, "", "") \
 X(PROFILING, "Profiling", UNBUILT, 0, 0, NULL, "", "") \
 X(WORK, "WorkConf", SECTION, 0, 0, NULL, "", "the store, and how it is worked on") \
-X(WORK_MODE, "WorkConf.Mode", CHOICE, 0, 0, "single|sentinel|cluster|embedded", "single when there is an `Addr`", "kind of store; only single is built yet") \
+X(WORK_MODE, "WorkConf.Mode", CHOICE, 0, 0, "single|sentinel|cluster|embedded", "single when there is an `Addr`", "kind of store; embedded is not built yet") \
 X(WORK_NETWORK, "WorkConf.Network", CHOICE, 0, 0, "tcp|unix", "tcp", "how `Addr` is reached") \
 X(WORK_ADDR, "WorkConf.Addr", TEXT, 1, 1024, NULL, "", "HOST:PORT of the Redis server, or the path of its socket; without a port 6379") \
 X(WORK_USERNAME, "WorkConf.Username", TEXT, 0, 1024, NULL, "", "user of Redis") \
@@ -64,7 +63,18 @@ X(WORK_POOL, "WorkConf.PoolSize", INT, 0, 10000, NULL, "0", "connections at most
 X(WORK_DIAL, "WorkConf.DialTimeout", TIME, -1, CQ_TEN_YEARS_S, NULL, "5", "to connect; 0: the default, -1: never over") \
 X(WORK_READ, "WorkConf.ReadTimeout", TIME, -1, CQ_TEN_YEARS_S, NULL, "3", "to read a reply; 0: the default, -1: never over") \
 X(WORK_WRITE, "WorkConf.WriteTimeout", TIME, -1, CQ_TEN_YEARS_S, NULL, "3", "to write a request; 0: as reading, -1: never over") \
-X(WORK_TLS, "WorkConf.TLS", REFUSED, 0, 0, NULL, "false", "encrypted connections; not built yet") \
+X(WORK_PASSWORD_FILE, "WorkConf.PasswordFile", TEXT, 0, 4095, NULL, "", "file that holds the password, read again for each connection; wins over Password") \
+X(WORK_TLS, "WorkConf.TLS", BOOL, 0, 0, NULL, "false", "encrypted connections, to sentinels and all nodes too; certificates are verified") \
+X(WORK_TLS_CA, "WorkConf.TLSCAFile", TEXT, 1, 4095, NULL, "the system's", "authorities to trust, PEM") \
+X(WORK_TLS_DIR, "WorkConf.TLSCADir", TEXT, 1, 4095, NULL, "", "the same, a directory made by `openssl rehash`") \
+X(WORK_TLS_CERT, "WorkConf.TLSCertFile", TEXT, 1, 4095, NULL, "", "our certificate, for servers that ask for one, PEM") \
+X(WORK_TLS_KEY, "WorkConf.TLSKeyFile", TEXT, 1, 4095, NULL, "", "its key, PEM, not encrypted") \
+X(WORK_TLS_NAME, "WorkConf.TLSServerName", TEXT, 1, 255, NULL, "the host of the address", "whom the server's certificate must name") \
+X(WORK_TLS_VERSION, "WorkConf.TLSMinVersion", CHOICE, 0, 0, "1.2|1.3", "1.2", "what is older is refused") \
+X(WORK_TLS_INSECURE, "WorkConf.TLSInsecureSkipVerify", BOOL, 0, 0, NULL, "false", "anybody may pose as the store; warned about at each start") \
+X(WORK_WAIT, "WorkConf.Wait", SECTION, 0, 0, NULL, "", "when a push counts as accepted") \
+X(WAIT_REPLICAS, "WorkConf.Wait.Replicas", INT, 0, 1000, NULL, "0", "so many replicas must have it too") \
+X(WAIT_TIMEOUT, "WorkConf.Wait.Timeout", TIME, 0, CQ_TEN_YEARS_S, NULL, "1", "for that; below ReadTimeout; 0: the default") \
 X(WORK_MASTER, "WorkConf.MasterName", TEXT, 0, 1024, NULL, "", "with `Mode: sentinel`") \
 X(WORK_SENTINELS, "WorkConf.SentinelAddrs", TEXTS, 0, 100, NULL, "", "with `Mode: sentinel`") \
 X(WORK_SENTINEL_USER, "WorkConf.SentinelUsername", TEXT, 0, 1024, NULL, "", "with `Mode: sentinel`") \

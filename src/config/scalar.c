@@ -229,15 +229,3 @@ bool cq_read_choice(cq_reader *r, const cq_place *at, cq_value *value)
                   nearest.len ? "\"?" : "");
     return false;
 }
-
-bool cq_read_refused(cq_reader *r, const cq_place *at, cq_value *value)
-{
-    bool is_text = at->node->kind == CQ_NODE_SCALAR;
-
-    if (at->node->is_broken)
-        return false;
-    if (is_text && parse_bool(at->node->text, &value->number) && value->number == 0)
-        return true;
-    cq_find_unbuilt(r->findings, at->node->mark, at->path, "is not built yet");
-    return false;
-}

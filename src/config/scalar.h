@@ -28,7 +28,6 @@ bool cq_read_int(cq_reader *reader, const cq_place *at, cq_value *value);
 bool cq_read_bool(cq_reader *reader, const cq_place *at, cq_value *value);
 bool cq_read_time(cq_reader *reader, const cq_place *at, cq_value *value);
 bool cq_read_choice(cq_reader *reader, const cq_place *at, cq_value *value);
-bool cq_read_refused(cq_reader *reader, const cq_place *at, cq_value *value);
 
 bool cq_has_control(cq_str text);
 /* Why a queue can not be called that; NULL: it can. */

@@ -224,13 +224,12 @@ static bool read_unbuilt(cq_reader *r, const cq_place *at, cq_value *value)
 
 /* SECTION is read by read_entry, which has the values that it fills. */
 static bool (*const readers[])(cq_reader *, const cq_place *, cq_value *) = {
-    [CQ_KEY_TEXT] = cq_read_text,       [CQ_KEY_QUEUE] = cq_read_text,
-    [CQ_KEY_DATA] = cq_read_text,       [CQ_KEY_INT] = cq_read_int,
-    [CQ_KEY_BOOL] = cq_read_bool,       [CQ_KEY_TIME] = cq_read_time,
-    [CQ_KEY_CHOICE] = cq_read_choice,   [CQ_KEY_TEXTS] = read_texts,
-    [CQ_KEY_WEIGHTS] = read_weights,    [CQ_KEY_PAIRS] = read_pairs,
-    [CQ_KEY_SECTIONS] = read_sections,  [CQ_KEY_UNBUILT] = read_unbuilt,
-    [CQ_KEY_REFUSED] = cq_read_refused,
+    [CQ_KEY_TEXT] = cq_read_text,      [CQ_KEY_QUEUE] = cq_read_text,
+    [CQ_KEY_DATA] = cq_read_text,      [CQ_KEY_INT] = cq_read_int,
+    [CQ_KEY_BOOL] = cq_read_bool,      [CQ_KEY_TIME] = cq_read_time,
+    [CQ_KEY_CHOICE] = cq_read_choice,  [CQ_KEY_TEXTS] = read_texts,
+    [CQ_KEY_WEIGHTS] = read_weights,   [CQ_KEY_PAIRS] = read_pairs,
+    [CQ_KEY_SECTIONS] = read_sections, [CQ_KEY_UNBUILT] = read_unbuilt,
 };
 
 static void read_value(cq_reader *r, cq_key key, const char *shown, const cq_entry *entry,
