@@ -123,13 +123,14 @@ static void a_stop_lets_handlers_finish_in_time(void **state)
 
 static void a_stubborn_handler_is_left_and_can_be_given_back(void **state)
 {
-    gate *g = calloc(1, sizeof *g); /* the thread outlives the test */
+    static gate gate_left = { .stubborn = true }; /* the thread outlives the stop */
+    static cq_worker *volatile worker_left;
+    static cq_broker *volatile broker_left;
+    gate *g = &gate_left;
     size_t running;
     cronq_error err;
 
     (void)state;
-    assert_non_null(g);
-    g->stubborn = true;
     f.options.shutdown_timeout_ms = 100;
     fixture_push_many(&f, "q", "t", "a", 1);
     fixture_run(&f, "t", pass_gate, g);
@@ -143,8 +144,11 @@ static void a_stubborn_handler_is_left_and_can_be_given_back(void **state)
     cq_worker_free(f.worker); /* leaks on purpose */
     g->open = 1;
     cq_sleep_ms(50);
+    worker_left = f.worker;
+    broker_left = f.broker;
     f.worker = NULL;
     f.broker = NULL;
+    assert_true(worker_left && broker_left);
 }
 
 static void what_was_taken_ahead_goes_back_after_a_while(void **state)
