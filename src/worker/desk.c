@@ -43,19 +43,12 @@ void cq_desk_put(cq_desk *desk, cronq_attempt *first, cronq_attempt *last)
         pthread_cond_signal(&desk->more);
 }
 
-cronq_attempt *cq_desk_take(cq_desk *desk)
+/* The mutex is held, and let go. */
+static cronq_attempt *take_first(cq_desk *desk)
 {
-    cronq_attempt *attempt;
+    cronq_attempt *attempt = desk->closed ? NULL : desk->first;
     bool wake;
 
-    pthread_mutex_lock(&desk->mutex);
-    while (!desk->first && !desk->closed) {
-        desk->sleepers++;
-        pthread_cond_wait(&desk->more, &desk->mutex);
-        desk->sleepers--;
-        desk->waking = false;
-    }
-    attempt = desk->closed ? NULL : desk->first;
     if (attempt)
         desk->first = attempt->next;
     wake = should_wake(desk);
@@ -63,6 +56,34 @@ cronq_attempt *cq_desk_take(cq_desk *desk)
     if (wake)
         pthread_cond_signal(&desk->more);
     return attempt;
+}
+
+cronq_attempt *cq_desk_try(cq_desk *desk)
+{
+    pthread_mutex_lock(&desk->mutex);
+    return take_first(desk);
+}
+
+cronq_attempt *cq_desk_take(cq_desk *desk)
+{
+    pthread_mutex_lock(&desk->mutex);
+    while (!desk->first && !desk->closed) {
+        desk->sleepers++;
+        pthread_cond_wait(&desk->more, &desk->mutex);
+        desk->sleepers--;
+        desk->waking = false;
+    }
+    return take_first(desk);
+}
+
+bool cq_desk_is_empty(cq_desk *desk)
+{
+    bool empty;
+
+    pthread_mutex_lock(&desk->mutex);
+    empty = desk->first == NULL;
+    pthread_mutex_unlock(&desk->mutex);
+    return empty;
 }
 
 void cq_desk_close(cq_desk *desk)

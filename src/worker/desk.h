@@ -26,8 +26,11 @@ void cq_desk_release(cq_desk *desk);
 
 /* The fetcher: append a chain of attempts. */
 void cq_desk_put(cq_desk *desk, cronq_attempt *first, cronq_attempt *last);
-/* A worker thread: the oldest one, waiting for it; NULL once the desk is closed. */
+/* A worker thread: the oldest one; NULL when there is none. */
+cronq_attempt *cq_desk_try(cq_desk *desk);
+/* The same, waiting for it; NULL once the desk is closed. */
 cronq_attempt *cq_desk_take(cq_desk *desk);
+bool cq_desk_is_empty(cq_desk *desk);
 void cq_desk_close(cq_desk *desk);
 
 /* The fetcher: when was the oldest put there (INT64_MAX: none), with every thread busy?

@@ -9,6 +9,8 @@
 #define AHEAD_WORK_NS     (5 * CQ_NS_PER_MS)
 #define AHEAD_PATIENCE_NS (100 * CQ_NS_PER_MS)
 #define MEAN_SHIFT        4 /* the running mean forgets a sixteenth with each task */
+#define BATCH_WORK_NS     (500 * 1000)
+#define BATCH_PATIENCE_MS 1
 #define RETRY_FIRST_MS    50
 #define RETRY_LIMIT_MS    5000
 #define RETRY_DOUBLINGS   10
@@ -243,24 +245,55 @@ static void rest(cq_fetcher *fetcher)
     cq_event_clear(&fetcher->nap);
 }
 
-void cq_fetcher_wake(cq_fetcher *fetcher)
+/* While an exchange is under way and the tasks at hand are short, wait until they are
+ * done: then the next exchange is on its way before this one is answered, and the store
+ * is never without work. */
+static bool should_batch(cq_fetcher *fetcher)
+{
+    return overlaps(fetcher) && fetcher->in_air < CQ_FLIGHTS && !fetcher->batched &&
+           fetcher->in_hand && fetcher->mean_ns >= 0 &&
+           fetcher->mean_ns * (int64_t)fetcher->in_hand < BATCH_WORK_NS;
+}
+
+static void batch(cq_fetcher *fetcher)
+{
+    fetcher->batched = true;
+    atomic_store(&fetcher->sleep, CQ_BATCHING);
+    if (!cq_desk_is_empty(&fetcher->worker->desk) && !atomic_load(&fetcher->poked))
+        cq_event_wait(&fetcher->nap, BATCH_PATIENCE_MS);
+    atomic_store(&fetcher->sleep, CQ_AWAKE);
+    cq_event_clear(&fetcher->nap);
+}
+
+static void wake(cq_fetcher *fetcher)
 {
     cq_intake *intake = fetcher->worker->intake;
-    int was;
+    int was = atomic_exchange(&fetcher->sleep, CQ_AWAKE);
 
-    if (atomic_load(&fetcher->sleep) == CQ_AWAKE)
-        return;
-    was = atomic_exchange(&fetcher->sleep, CQ_AWAKE);
-    if (was == CQ_NAPPING)
-        cq_event_set(&fetcher->nap);
-    else if (was == CQ_WAITING)
+    if (was == CQ_WAITING)
         intake->ops->wake(intake);
+    else if (was != CQ_AWAKE)
+        cq_event_set(&fetcher->nap);
+}
+
+void cq_fetcher_wake(cq_fetcher *fetcher)
+{
+    int sleep = atomic_load(&fetcher->sleep);
+
+    if (sleep == CQ_NAPPING || sleep == CQ_WAITING)
+        wake(fetcher);
+}
+
+void cq_fetcher_run_dry(cq_fetcher *fetcher)
+{
+    if (atomic_load(&fetcher->sleep) == CQ_BATCHING)
+        wake(fetcher);
 }
 
 void cq_fetcher_poke(cq_fetcher *fetcher)
 {
     atomic_store(&fetcher->poked, true);
-    cq_fetcher_wake(fetcher);
+    wake(fetcher);
 }
 
 /* ---- the loop ---- */
@@ -285,6 +318,11 @@ static void step(cq_fetcher *fetcher)
         rest(fetcher);
         return;
     }
+    if (should_batch(fetcher)) {
+        batch(fetcher);
+        return;
+    }
+    fetcher->batched = false;
     status = cq_flight_receive(fetcher, &err);
     if (status)
         failed(fetcher, &err);

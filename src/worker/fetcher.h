@@ -40,7 +40,12 @@ typedef struct cq_lost_fetch {
     int64_t until_ns; /* store's clock */
 } cq_lost_fetch;
 
-typedef enum cq_sleep { CQ_AWAKE, CQ_NAPPING, CQ_WAITING } cq_sleep;
+typedef enum cq_sleep {
+    CQ_AWAKE,
+    CQ_NAPPING,  /* until any news */
+    CQ_WAITING,  /* in the intake's wait, until any news */
+    CQ_BATCHING, /* until a worker thread has run dry */
+} cq_sleep;
 
 typedef struct cq_fetcher {
     struct cq_worker *worker;
@@ -58,6 +63,7 @@ typedef struct cq_fetcher {
     bool more_work; /* a fetch may find something */
     bool flow;      /* the last fetch was full: overlap two */
     bool more_due;
+    bool batched;        /* has waited for a batch since the last answer */
     int64_t forwarded_s; /* store's second of the last forward */
     int64_t mean_ns;     /* running mean of handlers; negative: unknown */
     uint32_t small_left; /* deliveries until taking ahead is allowed again */
@@ -89,9 +95,11 @@ cronq_status cq_fetcher_init(cq_fetcher *fetcher, struct cq_worker *worker,
 void cq_fetcher_release(cq_fetcher *fetcher);
 cronq_status cq_fetcher_start(cq_fetcher *fetcher, cronq_error *err);
 
-/* Any thread: there is news. Costs nothing unless the fetcher sleeps. */
+/* A worker thread: an attempt has ended. Costs nothing unless the fetcher sleeps. */
 void cq_fetcher_wake(cq_fetcher *fetcher);
-/* The same after a change of flags. */
+/* A worker thread: there is no more to run. */
+void cq_fetcher_run_dry(cq_fetcher *fetcher);
+/* Any thread: a flag has changed. */
 void cq_fetcher_poke(cq_fetcher *fetcher);
 
 /* Wait until the loop has ended, or until_mono_ns: false. */
