@@ -64,6 +64,9 @@ cronq_status cq_attempt_init(cronq_attempt *attempt, cq_worker *worker,
 
 void cq_attempt_release(cronq_attempt *attempt)
 {
+    if (attempt->cancel_fd >= 0)
+        close(attempt->cancel_fd);
+    attempt->cancel_fd = -1;
     cq_buf_release(&attempt->error_text);
     cq_buf_release(&attempt->rewritten);
     cq_arena_release(&attempt->memory);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define SPARE_LIMIT         4
+#define IDLE_SPARE_LIMIT    2
 #define SPARE_BYTES_LIMIT   ((size_t)256 << 10)
 #define BATCH_LIMIT_BYTES   ((size_t)4 << 30)
 #define SNAPSHOT_FIRST_ROOM 16
@@ -79,6 +80,23 @@ void cq_live_return(cq_live *live, cq_batch *batch)
         return;
     cq_arena_release(&batch->arena);
     free(batch);
+}
+
+void cq_live_trim(cq_live *live)
+{
+    cq_batch *surplus = NULL;
+
+    pthread_mutex_lock(&live->mutex);
+    while (live->spare_count > IDLE_SPARE_LIMIT) {
+        cq_batch *batch = live->spare;
+
+        live->spare = batch->next;
+        live->spare_count--;
+        batch->next = surplus;
+        surplus = batch;
+    }
+    pthread_mutex_unlock(&live->mutex);
+    free_batches(surplus);
 }
 
 void cq_live_add(cq_live *live, cq_batch *batch)

@@ -33,6 +33,8 @@ void cq_live_release(cq_live *live); /* frees all batches, answered or not */
 
 /* An empty batch that is not in the list; NULL when out of memory. */
 cq_batch *cq_live_new_batch(cq_live *live);
+/* Nothing is going on: keep only a few spare ones. */
+void cq_live_trim(cq_live *live);
 /* One that was never added, back to the spare ones. */
 void cq_live_return(cq_live *live, cq_batch *batch);
 

@@ -7,11 +7,10 @@
 #include "base/thread.h"
 #include "worker/internal.h"
 
-#define STUCK_AFTER_NS (10 * CQ_NS_PER_S)
+#include <stdlib.h>
 
-typedef struct scan {
-    int64_t now_ns, next_ns;
-} scan;
+#define STUCK_AFTER_NS (10 * CQ_NS_PER_S)
+#define NO_MEMORY_NS   (10 * CQ_NS_PER_MS) /* then it is tried again */
 
 static void report_stuck(cronq_attempt *attempt, int64_t now_ns)
 {
@@ -23,41 +22,60 @@ static void report_stuck(cronq_attempt *attempt, int64_t now_ns)
     cq_count(&worker->counters.stuck, 1);
     CQ_LOG_ABOUT(&worker->logger, CRONQ_LOG_ERROR, &about,
                  "handler of %s is stuck: still running %lld s after its deadline",
-                 attempt->type, (long long)(STUCK_AFTER_NS / CQ_NS_PER_S));
+                 attempt->type,
+                 (long long)(worker->deadlines.stuck_after_ns / CQ_NS_PER_S));
 }
 
-static void look_at(cronq_attempt *attempt, void *arg)
+/* Cancel it when its time is over; returns when to look at it again. */
+static int64_t look_at(cronq_attempt *attempt, int64_t now_ns)
 {
-    scan *s = arg;
     int64_t due_ns = atomic_load(&attempt->deadline_mono_ns);
 
     if (attempt->stuck || cq_attempt_phase(attempt) != CQ_RUNNING || due_ns == INT64_MAX)
-        return;
-    if (due_ns <= s->now_ns) {
-        cq_attempt_cancel(attempt, CRONQ_ETIMEDOUT);
-        due_ns += STUCK_AFTER_NS;
-        if (due_ns <= s->now_ns) {
-            report_stuck(attempt, s->now_ns);
-            return;
+        return INT64_MAX;
+    if (due_ns > now_ns)
+        return due_ns;
+    cq_attempt_cancel(attempt, CRONQ_ETIMEDOUT);
+    due_ns += attempt->worker->deadlines.stuck_after_ns;
+    if (due_ns > now_ns)
+        return due_ns;
+    report_stuck(attempt, now_ns);
+    return INT64_MAX;
+}
+
+static int64_t look_at_batches(cq_deadlines *deadlines)
+{
+    cq_live *live = &deadlines->worker->live;
+    int64_t now_ns = cq_mono_ns(), next_ns = INT64_MAX;
+
+    if (cq_live_snapshot(live, &deadlines->batches, &deadlines->batch_count,
+                         &deadlines->batch_room))
+        return now_ns + NO_MEMORY_NS;
+    for (size_t i = 0; i < deadlines->batch_count; i++) {
+        cq_batch *batch = deadlines->batches[i];
+
+        for (size_t j = 0; j < batch->count; j++) {
+            int64_t due_ns = look_at(&batch->attempts[j], now_ns);
+
+            next_ns = due_ns < next_ns ? due_ns : next_ns;
         }
+        cq_live_drop(live, batch);
     }
-    if (due_ns < s->next_ns)
-        s->next_ns = due_ns;
+    return next_ns;
 }
 
 /* The mutex is held; without it while looking. What starts meanwhile either is seen or
  * lowers `next`, which is at infinity from before the look. */
-static void look_at_all(cq_deadlines *deadlines)
+static void look(cq_deadlines *deadlines)
 {
-    scan s = { .next_ns = INT64_MAX };
+    int64_t next_ns;
 
     atomic_store(&deadlines->next_mono_ns, INT64_MAX);
     pthread_mutex_unlock(&deadlines->mutex);
-    s.now_ns = cq_mono_ns();
-    cq_live_each(&deadlines->worker->live, look_at, &s);
+    next_ns = look_at_batches(deadlines);
     pthread_mutex_lock(&deadlines->mutex);
-    if (s.next_ns < atomic_load(&deadlines->next_mono_ns))
-        atomic_store(&deadlines->next_mono_ns, s.next_ns);
+    if (next_ns < atomic_load(&deadlines->next_mono_ns))
+        atomic_store(&deadlines->next_mono_ns, next_ns);
 }
 
 static void *run(void *arg)
@@ -69,7 +87,7 @@ static void *run(void *arg)
         int64_t next_ns = atomic_load(&deadlines->next_mono_ns);
 
         if (next_ns <= cq_mono_ns())
-            look_at_all(deadlines);
+            look(deadlines);
         else if (next_ns == INT64_MAX)
             pthread_cond_wait(&deadlines->changed, &deadlines->mutex);
         else
@@ -81,7 +99,7 @@ static void *run(void *arg)
 
 void cq_deadlines_init(cq_deadlines *deadlines, cq_worker *worker)
 {
-    *deadlines = (cq_deadlines){ .worker = worker };
+    *deadlines = (cq_deadlines){ .worker = worker, .stuck_after_ns = STUCK_AFTER_NS };
     atomic_init(&deadlines->next_mono_ns, INT64_MAX);
     pthread_mutex_init(&deadlines->mutex, NULL);
     cq_cond_init(&deadlines->changed);
@@ -89,6 +107,7 @@ void cq_deadlines_init(cq_deadlines *deadlines, cq_worker *worker)
 
 void cq_deadlines_release(cq_deadlines *deadlines)
 {
+    free(deadlines->batches);
     pthread_cond_destroy(&deadlines->changed);
     pthread_mutex_destroy(&deadlines->mutex);
 }

@@ -18,7 +18,10 @@ typedef struct cq_deadlines {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     _Atomic int64_t next_mono_ns;
+    int64_t stuck_after_ns; /* past its deadline a handler is reported */
     bool running, stopping;
+    struct cq_batch **batches; /* of one look, kept for the next */
+    size_t batch_count, batch_room;
 } cq_deadlines;
 
 void cq_deadlines_init(cq_deadlines *deadlines, struct cq_worker *worker);

@@ -99,19 +99,21 @@ int64_t cq_desk_oldest_mono_ns(cq_desk *desk)
     int64_t oldest = INT64_MAX;
 
     pthread_mutex_lock(&desk->mutex);
-    if (desk->first && desk->sleepers == 0)
+    if (desk->first)
         oldest = desk->first->queued_at_mono_ns;
     pthread_mutex_unlock(&desk->mutex);
     return oldest;
 }
 
-cronq_attempt *cq_desk_take_back(cq_desk *desk)
+cronq_attempt *cq_desk_take_back(cq_desk *desk, bool if_busy)
 {
-    cronq_attempt *all;
+    cronq_attempt *all = NULL;
 
     pthread_mutex_lock(&desk->mutex);
-    all = desk->first;
-    desk->first = NULL;
+    if (!if_busy || desk->sleepers == 0) {
+        all = desk->first;
+        desk->first = NULL;
+    }
     pthread_mutex_unlock(&desk->mutex);
     return all;
 }

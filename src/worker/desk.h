@@ -33,11 +33,11 @@ cronq_attempt *cq_desk_take(cq_desk *desk);
 bool cq_desk_is_empty(cq_desk *desk);
 void cq_desk_close(cq_desk *desk);
 
-/* The fetcher: when was the oldest put there (INT64_MAX: none), with every thread busy?
- */
+/* The fetcher: when was the oldest of those that wait put there? INT64_MAX: none do. */
 int64_t cq_desk_oldest_mono_ns(cq_desk *desk);
-/* Take back all that wait, oldest first; NULL when there are none. */
-cronq_attempt *cq_desk_take_back(cq_desk *desk);
+/* Take back all that wait, oldest first; with if_busy not while a thread could take them.
+ */
+cronq_attempt *cq_desk_take_back(cq_desk *desk, bool if_busy);
 
 /* A worker thread: it has ended. */
 void cq_desk_finish(cq_desk *desk, cronq_attempt *attempt);

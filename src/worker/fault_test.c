@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* fault_test.c - what goes wrong around a worker: stops, lost leases, dead workers,
- * garbage in the store, and a store that goes away. */
+/* fault_test.c - what goes wrong around a worker: lost leases, dead workers, garbage in
+ * the store, and a store that goes away. */
 #include "base/clock.h"
 #include "support/redis_server.h"
 #include "worker/fixture.h"
@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -79,99 +80,6 @@ static cronq_status sleep_a_little(cronq_attempt *attempt, void *arg)
 static bool is_in(const char *set, const char *id)
 {
     return fixture_int(&f, "ZSCORE asynq:{q}:%s %s", set, id) >= 0;
-}
-
-/* ---- stopping ---- */
-
-static void a_stop_waits_for_handlers_and_gives_back_the_rest(void **state)
-{
-    cq_message message;
-    gate g = { 0 };
-    char next[4096];
-
-    (void)state;
-    f.options.shutdown_timeout_ms = 300;
-    fixture_push_many(&f, "q", "t", "a", 50);
-    fixture_run(&f, "t", pass_gate, &g);
-    FIXTURE_AWAIT(g.entered == 4, 3000);
-    fixture_stop(&f); /* cancels the four */
-    assert_int_equal(g.reason, CRONQ_ECANCELED);
-    assert_int_equal(g.entered, 4);
-    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:pending"), 50);
-    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 0);
-    assert_int_equal(fixture_int(&f, "ZCARD asynq:{q}:lease"), 0);
-    assert_int_equal(fixture_int(&f, "EXISTS asynq:{q}:processed"), 0);
-    message = fixture_message(&f, "a-0", &arena);
-    assert_int_equal(message.retried, 0);
-    assert_true(fixture_text(&f, next, "LINDEX asynq:{q}:pending -5"));
-    assert_string_equal(next, "a-4"); /* behind those that had been started */
-}
-
-static void a_stop_lets_handlers_finish_in_time(void **state)
-{
-    atomic_int ran = 0;
-
-    (void)state;
-    fixture_push_many(&f, "q", "t", "a", 500);
-    fixture_run(&f, "t", sleep_a_little, &ran);
-    FIXTURE_AWAIT(ran > 10, 3000);
-    fixture_stop(&f);
-    assert_int_equal(fixture_int(&f, "GET asynq:{q}:processed"), ran);
-    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:pending"), 500 - ran);
-    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 0);
-}
-
-static void a_stubborn_handler_is_left_and_can_be_given_back(void **state)
-{
-    static gate gate_left = { .stubborn = true }; /* the thread outlives the stop */
-    static cq_worker *volatile worker_left;
-    static cq_broker *volatile broker_left;
-    gate *g = &gate_left;
-    size_t running;
-    cronq_error err;
-
-    (void)state;
-    f.options.shutdown_timeout_ms = 100;
-    fixture_push_many(&f, "q", "t", "a", 1);
-    fixture_run(&f, "t", pass_gate, g);
-    FIXTURE_AWAIT(g->entered == 1, 3000);
-    assert_int_equal(cq_worker_stop(f.worker, &running, &err), CRONQ_ETIMEDOUT);
-    assert_int_equal(running, 1);
-    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 1);
-    cq_worker_give_back_running(f.worker);
-    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 0);
-    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:pending"), 1);
-    cq_worker_free(f.worker); /* leaks on purpose */
-    g->open = 1;
-    cq_sleep_ms(50);
-    worker_left = f.worker;
-    broker_left = f.broker;
-    f.worker = NULL;
-    f.broker = NULL;
-    assert_true(worker_left && broker_left);
-}
-
-static void what_was_taken_ahead_goes_back_after_a_while(void **state)
-{
-    atomic_int ran = 0;
-    gate g = { 0 };
-
-    (void)state;
-    fixture_push_many(&f, "q", "short", "s", 2000);
-    fixture_push_many(&f, "q", "long", "l", 200);
-    fixture_worker(&f);
-    fixture_add(&f, "short", count, &ran);
-    fixture_add(&f, "long", pass_gate, &g);
-    fixture_start(&f);
-    FIXTURE_AWAIT(ran == 2000 && g.entered == 4, 5000);
-    FIXTURE_AWAIT(fixture_int(&f, "LLEN asynq:{q}:active") == 4, 2000);
-    cq_sleep_ms(300);
-    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:active"), 4);
-    assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:pending"), 196);
-    g.open = 1;
-    FIXTURE_AWAIT(fixture_counts(&f)->done == 2200, 5000);
-    assert_true(fixture_counts(&f)->given_back > 0);
-    fixture_stop(&f);
 }
 
 /* ---- leases ---- */
@@ -554,15 +462,59 @@ static void a_worker_starts_without_its_store(void **state)
     fixture_stop(&f);
 }
 
+static void note_health(const cronq_error *why, void *arg)
+{
+    atomic_fetch_add((atomic_int *)arg, why ? 1000 : 1);
+}
+
+static void health_is_reported_from_time_to_time(void **state)
+{
+    atomic_int health = 0, ran = 0;
+
+    (void)state;
+    f.options.on_health = note_health;
+    f.options.on_health_arg = &health;
+    fixture_run(&f, "t", count, &ran);
+    FIXTURE_AWAIT(health >= 2, 3000);
+    redis_server_kill(f.server);
+    FIXTURE_AWAIT(health >= 1000, 5000);
+    redis_server_restart(f.server);
+    FIXTURE_AWAIT(health % 1000 >= 4, 10000);
+    fixture_stop(&f);
+}
+
+static int64_t cpu_ms(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 +
+           (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
+}
+
+static void waiting_for_a_store_costs_little(void **state)
+{
+    atomic_int ran = 0;
+    int64_t before_ms;
+
+    (void)state;
+    fixture_run(&f, "t", count, &ran);
+    FIXTURE_AWAIT(cq_worker_idle(f.worker), 2000);
+    before_ms = cpu_ms();
+    cq_sleep_ms(1000);
+    assert_in_range(cpu_ms() - before_ms, 0, 30); /* idle, beside its store */
+    redis_server_kill(f.server);
+    before_ms = cpu_ms();
+    cq_sleep_ms(2000);
+    assert_in_range(cpu_ms() - before_ms, 0, 100);
+    fixture_stop(&f);
+}
+
 int main(void)
 {
 #define TEST(name)    cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define DURABLE(name) cmocka_unit_test_setup_teardown(name, set_up_durable, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(a_stop_waits_for_handlers_and_gives_back_the_rest),
-        TEST(a_stop_lets_handlers_finish_in_time),
-        TEST(a_stubborn_handler_is_left_and_can_be_given_back),
-        TEST(what_was_taken_ahead_goes_back_after_a_while),
         TEST(a_stolen_lease_cancels_its_handler),
         TEST(an_outcome_without_its_lease_is_not_written),
         TEST(a_lease_is_extended_as_long_as_it_takes),
@@ -579,6 +531,8 @@ int main(void)
         TEST(lost_answers_cost_neither_a_retry_nor_a_second_run),
         TEST(a_stop_without_a_store_is_bounded),
         TEST(a_worker_starts_without_its_store),
+        TEST(health_is_reported_from_time_to_time),
+        TEST(waiting_for_a_store_costs_little),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

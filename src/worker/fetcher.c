@@ -9,6 +9,7 @@
 #define AHEAD_WORK_NS     (5 * CQ_NS_PER_MS)
 #define AHEAD_PATIENCE_NS (100 * CQ_NS_PER_MS)
 #define MEAN_SHIFT        4 /* the running mean forgets a sixteenth with each task */
+#define REST_LEAST_NS     CQ_NS_PER_MS
 #define BATCH_WORK_NS     (500 * 1000)
 #define BATCH_PATIENCE_MS 1
 #define RETRY_FIRST_MS    50
@@ -114,9 +115,9 @@ static void unpark(cq_fetcher *fetcher)
         cq_chain_prepend(&fetcher->outbox, &fetcher->parked);
 }
 
-/* Give back what waits for a thread: all of it when we are quiet, or when the oldest has
- * lost its patience. Then handlers are slower than they were, so nothing more is taken
- * ahead until they are short again. */
+/* Give back what waits for a thread: when we are quiet, or when the oldest has lost its
+ * patience and every thread is busy. Then handlers are slower than they were, so nothing
+ * more is taken ahead until they are short again. */
 static void give_back_waiting(cq_fetcher *fetcher)
 {
     cq_desk *desk = &fetcher->worker->desk;
@@ -127,7 +128,7 @@ static void give_back_waiting(cq_fetcher *fetcher)
         return;
     if (!quiet && cq_desk_oldest_mono_ns(desk) > cq_mono_ns() - AHEAD_PATIENCE_NS)
         return;
-    attempt = cq_desk_take_back(desk);
+    attempt = cq_desk_take_back(desk, !quiet);
     if (attempt && !quiet)
         fetcher->mean_ns = AHEAD_PATIENCE_NS;
     for (cronq_attempt *next; attempt; attempt = next) {
@@ -201,7 +202,7 @@ static int64_t sleep_until(cq_fetcher *fetcher, int64_t now_ns)
         until_ns =
             earlier(until_ns, cq_add_saturating(cq_desk_oldest_mono_ns(&worker->desk),
                                                 AHEAD_PATIENCE_NS));
-    return until_ns;
+    return until_ns > now_ns + REST_LEAST_NS ? until_ns : now_ns + REST_LEAST_NS;
 }
 
 static void wait_for_work(cq_fetcher *fetcher, int64_t until_ns)
@@ -229,8 +230,8 @@ static void rest(cq_fetcher *fetcher)
     bool nap = free_slots(fetcher) == 0 || fetcher->retry_at_mono_ns > now_ns;
     bool idle = !nap && fetcher->in_hand == 0 && fetcher->parked.count == 0;
 
-    if (until_ns <= now_ns)
-        return;
+    if (idle)
+        cq_live_trim(&fetcher->worker->live);
     atomic_store(&fetcher->idle, idle);
     atomic_store(&fetcher->sleep, nap ? CQ_NAPPING : CQ_WAITING);
     if (cq_desk_has_finished(&fetcher->worker->desk) || atomic_load(&fetcher->poked)) {
@@ -306,10 +307,7 @@ static void step(cq_fetcher *fetcher)
 
     if (should_send(fetcher, budget)) {
         atomic_store(&fetcher->idle, false);
-        status = cq_flight_send(
-            fetcher,
-            fetcher->more_work || fetcher->outbox.count || fetcher->in_air ? budget : 0,
-            &err);
+        status = cq_flight_send(fetcher, budget, &err);
         if (status)
             failed(fetcher, &err);
         return;
@@ -338,8 +336,9 @@ static bool has_ended(cq_fetcher *fetcher)
 
     if (!atomic_load(&fetcher->stopping) || fetcher->in_air)
         return false;
-    return atomic_load(&fetcher->give_up) ||
-           (nothing_left && (!look_first || fetcher->failures));
+    if (atomic_load(&fetcher->give_up))
+        return fetcher->failures || fetcher->outbox.count == 0;
+    return nothing_left && (!look_first || fetcher->failures);
 }
 
 static void *run(void *arg)

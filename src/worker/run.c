@@ -7,10 +7,12 @@
 
 #include <unistd.h>
 
-/* Why an attempt did not succeed: the whole text, and what callbacks get of it. */
+/* Why an attempt did not succeed: the whole text, and what callbacks get of it. The text
+ * is out of the attempt's hands, because callbacks may set another. */
 typedef struct failing {
     cronq_error error;
     cq_str text;
+    cq_buf said;
 } failing;
 
 static void begin(cronq_attempt *attempt)
@@ -67,7 +69,9 @@ static cronq_status judge(cronq_attempt *attempt, cronq_status status, failing *
 
     if (status == CRONQ_ERETRYIN && !attempt->retry_asked)
         status = CRONQ_EFAILED;
-    why->text = cq_buf_str(&attempt->error_text);
+    why->said = attempt->error_text;
+    cq_buf_init(&attempt->error_text, CQ_ERROR_TEXT_LIMIT_BYTES);
+    why->text = cq_buf_str(&why->said);
     if (why->text.len == 0)
         why->text = cq_str_of(cronq_status_text(status));
     if (reason && reason != CQ_ABORTED) {
@@ -179,11 +183,11 @@ static void conclude_not_ok(cronq_attempt *attempt, cronq_status status,
     set_outcome(attempt, kind, ending.failure);
     log_end(attempt, kind == CQ_ARCHIVE ? CRONQ_LOG_WARN : CRONQ_LOG_INFO, words[kind],
             why.text);
-    if (kind == CQ_DONE || kind == CQ_GIVE_BACK)
-        return;
     if (kind == CQ_RETRY)
         attempt->outcome.at_s = retry_at_s(attempt, ending.status, &why, now_ns, random);
-    rewrite(attempt, why.text, now_ns / CQ_NS_PER_S);
+    if (kind == CQ_RETRY || kind == CQ_ARCHIVE)
+        rewrite(attempt, why.text, now_ns / CQ_NS_PER_S);
+    cq_buf_release(&why.said);
 }
 
 /* Somebody else has the task, or will. Only a success is still worth a try while the

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define ABORT_PATIENCE_MS 1000 /* for handlers that were cancelled by the stop */
+#define GIVE_BACK_BYTES   ((size_t)16 << 20)
 
 /* ---- making ---- */
 
@@ -301,15 +302,24 @@ void cq_worker_free(cq_worker *worker)
 
 /* ---- the last resort ---- */
 
+typedef struct giving {
+    cq_flight *flight;
+    size_t skip; /* given back before */
+} giving;
+
 static void collect_running(cronq_attempt *attempt, void *arg)
 {
-    cq_flight *flight = arg;
-    cq_exchange *exchange = &flight->exchange;
+    giving *g = arg;
+    cq_exchange *exchange = &g->flight->exchange;
 
     if (cq_attempt_phase(attempt) != CQ_RUNNING ||
         exchange->outcome_count == CQ_BATCH_LIMIT)
         return;
-    flight->outcomes[exchange->outcome_count++] =
+    if (g->skip > 0) {
+        g->skip--;
+        return;
+    }
+    g->flight->outcomes[exchange->outcome_count++] =
         (cq_outcome){ .kind = CQ_GIVE_BACK,
                       .queue = attempt->queue,
                       .fence = attempt->fence,
@@ -317,22 +327,27 @@ static void collect_running(cronq_attempt *attempt, void *arg)
                       .id = attempt->message.id };
 }
 
-/* The fetcher's thread has ended, so its flights and the intake are ours. More than a
- * batch are left to their leases. */
+/* The fetcher's thread has ended, so its flights and the intake are ours. */
 void cq_worker_give_back_running(cq_worker *worker)
 {
     cq_flight *flight = &worker->fetcher.flights[0];
+    cq_exchange *exchange = &flight->exchange;
     cq_intake *intake = worker->intake;
     cq_arena arena;
 
     if (!intake || worker->left_running == 0)
         return;
-    cq_arena_init(&arena, (size_t)1 << 20);
-    flight->exchange = (cq_exchange){ .now_ns = cq_now_ns(worker),
-                                      .outcomes = flight->outcomes,
-                                      .arena = &arena };
-    cq_live_each(&worker->live, collect_running, flight);
-    if (intake->ops->exchange_send(intake, &flight->exchange, NULL) == CRONQ_OK)
-        intake->ops->exchange_recv(intake, &flight->exchange, NULL);
+    cq_arena_init(&arena, GIVE_BACK_BYTES);
+    for (size_t done = 0; done < worker->left_running; done += exchange->outcome_count) {
+        *exchange = (cq_exchange){ .now_ns = cq_now_ns(worker),
+                                   .outcomes = flight->outcomes,
+                                   .arena = &arena };
+        cq_live_each(&worker->live, collect_running, &(giving){ flight, done });
+        if (exchange->outcome_count == 0 ||
+            intake->ops->exchange_send(intake, exchange, NULL) ||
+            intake->ops->exchange_recv(intake, exchange, NULL))
+            break;
+        cq_arena_reset(&arena);
+    }
     cq_arena_release(&arena);
 }

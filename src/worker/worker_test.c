@@ -577,27 +577,6 @@ static void the_server_shows_itself_while_it_lives(void **state)
     assert_false(fixture_text(&f, key, "GET asynq:servers:none"));
 }
 
-static void note_health(const cronq_error *why, void *arg)
-{
-    atomic_fetch_add((atomic_int *)arg, why ? 1000 : 1);
-}
-
-static void health_is_reported_from_time_to_time(void **state)
-{
-    atomic_int health = 0, ran = 0;
-
-    (void)state;
-    f.options.on_health = note_health;
-    f.options.on_health_arg = &health;
-    fixture_run(&f, "t", count, &ran);
-    FIXTURE_AWAIT(health >= 2, 3000);
-    redis_server_kill(f.server);
-    FIXTURE_AWAIT(health >= 1000, 5000);
-    redis_server_restart(f.server);
-    FIXTURE_AWAIT(health % 1000 >= 4, 10000);
-    fixture_stop(&f);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -617,7 +596,6 @@ int main(void)
         TEST(full_queues_share_by_weight),
         TEST(strict_leaves_the_lower_alone),
         TEST(the_server_shows_itself_while_it_lives),
-        TEST(health_is_reported_from_time_to_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
