@@ -3,6 +3,7 @@
 #ifndef CRONQ_CLIENT_H
 #define CRONQ_CLIENT_H
 
+#include "metrics.h"
 #include "store.h"
 #include "task.h"
 
@@ -20,6 +21,7 @@ typedef struct cronq_client_options {
     cronq_logger logger;
     size_t payload_limit_bytes; /* 0: 1 MiB; at most 512 MiB */
     int64_t push_timeout_ms;    /* how long a push tries to reach the store; 0: 10,000 */
+    cronq_metrics *metrics;     /* NULL: nothing is recorded; borrowed until the free */
 } cronq_client_options;
 
 #define CRONQ_CLIENT_OPTIONS(...)                                                \

@@ -37,6 +37,7 @@ typedef struct cronq_scheduler_options {
     const cronq_store_options *store;
     cronq_logger logger;
     int64_t heartbeat_interval_ms; /* 0: 10,000 */
+    cronq_metrics *metrics; /* NULL: nothing is recorded; borrowed until the free */
 } cronq_scheduler_options;
 
 #define CRONQ_SCHEDULER_OPTIONS(...)                                                   \

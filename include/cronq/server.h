@@ -3,6 +3,7 @@
 #ifndef CRONQ_SERVER_H
 #define CRONQ_SERVER_H
 
+#include "metrics.h"
 #include "scheduler.h"
 #include "store.h"
 #include "task.h"
@@ -139,6 +140,7 @@ typedef struct cronq_server_options {
     int64_t recover_interval_ms; /* 0: 5,000 */
     uint32_t test_flags;         /* 0 */
     uint32_t reserved;           /* 0 */
+    cronq_metrics *metrics;      /* NULL: nothing is recorded; borrowed until the free */
 } cronq_server_options;
 
 #define CRONQ_SERVER_OPTIONS(...)                                                \
@@ -194,6 +196,9 @@ cronq_status cronq_server_stop(cronq_server *server, cronq_error *err);
 
 /* Is the store there? */
 cronq_status cronq_server_ping(cronq_server *server, cronq_error *err) CRONQ_CHECKED;
+/* Does it take tasks? ESTATE before the start and from quiet or stop on, else as ping.
+ * Does not wait for a stop that is under way. */
+cronq_status cronq_server_ready(cronq_server *server, cronq_error *err) CRONQ_CHECKED;
 
 /* start, work until SIGTERM or SIGINT, stop. SIGTSTP: quiet. The one function that takes
  * signals, and those are restored before it returns. What still runs after the shutdown

@@ -28,6 +28,7 @@
 
 #include <cronq/store.h>
 #include <cronq/task.h>
+#include <stdatomic.h>
 
 #define CQ_FENCE_LIMIT      (1u << 20)
 #define CQ_FENCE_NONE       0u /* a lease of a Go peer: whole seconds */
@@ -120,6 +121,8 @@ typedef struct cq_delivery {
     cq_str id;
     cronq_bytes message; /* not decoded; may be garbage */
     double score;        /* of its lease, as in the store: for cq_recovery */
+    int64_t ready_at_ns; /* since when it was pending; 0: unknown. A sample: the store
+                            tells it for the first task that it takes from a queue */
 } cq_delivery;
 
 /* One request and its answer. Everything is borrowed until exchange_recv has returned it;
@@ -206,6 +209,8 @@ typedef struct cq_queue_counts {
     bool paused;
     int64_t paused_at_s;
     int64_t latency_ns;
+    bool brief; /* in: look into few groups; aggregating is an estimate when there are
+                   more */
 } cq_queue_counts;
 
 /* ---- the two tables: what a backend must have ---- */
@@ -320,6 +325,7 @@ typedef struct cq_inspect_ops {
 struct cq_broker {
     const cq_broker_ops *ops;
     const cq_inspect_ops *inspect;
+    _Atomic uint64_t opened_count; /* connections to the store, ever */
 };
 
 struct cq_intake {

@@ -37,13 +37,14 @@ static cronq_status new_on(cq_broker *broker, bool owns_broker,
 
     if (!client)
         return cq_fail_nomem(err);
-    status = cq_sender_new(broker, &client->sender, err);
+    status = cq_sender_new(broker, options->metrics, &client->sender, err);
     if (status) {
         free(client);
         return status;
     }
     client->broker = broker;
     client->owns_broker = owns_broker;
+    client->metrics = options->metrics;
     client->payload_limit_bytes = options->payload_limit_bytes
                                       ? options->payload_limit_bytes
                                       : CQ_PAYLOAD_BYTES_DEFAULT;
@@ -72,6 +73,7 @@ cronq_status cronq_client_new(const char *uri, const cronq_client_options *optio
 {
     cq_broker_options broker_options = { .uri = uri };
     cronq_client_options copy;
+    cronq_client *client;
     cq_broker *broker;
     cronq_status status;
 
@@ -87,9 +89,16 @@ cronq_status cronq_client_new(const char *uri, const cronq_client_options *optio
     status = cq_broker_open(&broker_options, &broker, err);
     if (status)
         return status;
-    status = new_on(broker, true, &copy, out, err);
-    if (status)
+    status = new_on(broker, true, &copy, &client, err);
+    if (status) {
         broker->ops->free(broker);
+        return status;
+    }
+    status = cq_metrics_add_source(copy.metrics, cq_client_tell, client, err);
+    if (status)
+        cronq_client_free(client);
+    else
+        *out = client;
     return status;
 }
 
@@ -97,6 +106,7 @@ void cronq_client_free(cronq_client *client)
 {
     if (!client)
         return;
+    cq_metrics_remove_source(client->metrics, cq_client_tell, client);
     cq_sender_free(client->sender);
     if (client->owns_broker)
         client->broker->ops->free(client->broker);
@@ -188,12 +198,15 @@ cronq_status cq_client_push_one(cronq_client *client, const cronq_task *task,
     cronq_error why = { 0 };
     cq_prepared item;
     cronq_status status;
+    int64_t begun_ns;
 
     if (!client)
         return cq_fail(err, CRONQ_EINVAL, "client is NULL");
+    begun_ns = cq_mono_ns();
     status = prepare(client, task, ask, info, &item, err);
     if (!status) {
         (void)cq_sender_push(client->sender, &item, 1, client->push_timeout_ms, &why);
+        cq_client_measure(client, &item, cq_mono_ns() - begun_ns);
         status = item.push.status ? explain(&item, &why, err) : CRONQ_OK;
         if (!status && info)
             *info = cq_prepared_take_info(&item);
@@ -335,12 +348,16 @@ static void answer_task(bulk *all, size_t index, cq_prepared *item, bool wrong)
 static size_t push_batch(bulk *all, size_t first)
 {
     bool wrong[MANY_AT_ONCE];
+    int64_t begun_ns = cq_mono_ns(), took_ns;
     size_t count = prepare_batch(all, first);
 
     for (size_t i = 0; i < count; i++)
         wrong[i] = all->items[i].settled;
     send_batch(all, count);
+    took_ns = cq_mono_ns() - begun_ns;
     for (size_t i = 0; i < count; i++) {
+        if (!wrong[i])
+            cq_client_measure(all->client, &all->items[i], took_ns);
         if (all->ticks)
             answer_tick(all, first + i, &all->items[i], wrong[i]);
         else

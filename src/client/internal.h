@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/random.h"
 #include "client/client.h"
+#include "obs/metrics.h"
 
 #include <pthread.h>
 
@@ -82,7 +83,9 @@ void cq_task_info_set_place(cronq_task_info *info, const cq_push *push);
 /* Joins what threads push at the same time. */
 typedef struct cq_sender cq_sender;
 
-cronq_status cq_sender_new(cq_broker *broker, cq_sender **out, cronq_error *err);
+/* metrics may be NULL. */
+cronq_status cq_sender_new(cq_broker *broker, cronq_metrics *metrics, cq_sender **out,
+                           cronq_error *err);
 void cq_sender_free(cq_sender *sender);
 
 /* Send those that are not settled, and return when all are: each has its status. At most
@@ -97,6 +100,7 @@ struct cronq_client {
     bool owns_broker;
     size_t payload_limit_bytes;
     int64_t push_timeout_ms;
+    cronq_metrics *metrics; /* or NULL */
     cq_sender *sender;
     pthread_mutex_t random_mutex;
     cq_random random;
@@ -106,5 +110,9 @@ struct cronq_client {
 cronq_status cq_client_push_one(cronq_client *client, const cronq_task *task,
                                 const cq_ask *ask, cronq_task_info **info,
                                 cronq_error *err);
+
+/* measure.c: a push of this item is over, after ns. */
+void cq_client_measure(cronq_client *client, const cq_prepared *item, int64_t ns);
+void cq_client_tell(void *client, cq_collection *out);
 
 #endif

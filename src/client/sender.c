@@ -38,6 +38,7 @@ typedef struct request {
 
 struct cq_sender {
     cq_broker *broker;
+    cronq_metrics *metrics; /* or NULL */
     pthread_mutex_t mutex;
     request *head, **tail; /* the queue, oldest first */
     size_t alone_count;    /* so many of the next ones are sent alone */
@@ -51,7 +52,8 @@ struct cq_sender {
     cq_random random;
 };
 
-cronq_status cq_sender_new(cq_broker *broker, cq_sender **out, cronq_error *err)
+cronq_status cq_sender_new(cq_broker *broker, cronq_metrics *metrics, cq_sender **out,
+                           cronq_error *err)
 {
     cq_sender *sender = calloc(1, sizeof *sender);
 
@@ -61,6 +63,7 @@ cronq_status cq_sender_new(cq_broker *broker, cq_sender **out, cronq_error *err)
     sender->batch_items = calloc(CQ_BATCH_LIMIT, sizeof(cq_prepared *));
     sender->tail = &sender->head;
     sender->broker = broker;
+    sender->metrics = metrics;
     pthread_mutex_init(&sender->mutex, NULL);
     cq_random_init(&sender->random);
     if (!sender->batch || !sender->batch_items) {
@@ -216,7 +219,7 @@ static cronq_status take_answers(cq_sender *sender, cronq_status status, cronq_e
 /* OK when every item of the batch has an answer. */
 static cronq_status send_once(cq_sender *sender, const request *batch, cronq_error *why)
 {
-    int64_t now_ns;
+    int64_t now_ns, sent_ns;
     cronq_status status;
 
     status = know_the_time(sender, why);
@@ -231,8 +234,11 @@ static cronq_status send_once(cq_sender *sender, const request *batch, cronq_err
         sender->batch[i] = sender->batch_items[i]->push;
         sender->batch[i].status = CRONQ_EPROTO;
     }
+    sent_ns = cq_mono_ns();
     status = sender->broker->ops->push(sender->broker, sender->batch, sender->batch_count,
                                        now_ns, why);
+    if (!status)
+        cq_metrics_round_trip(sender->metrics, CQ_TRIP_PUSH, cq_mono_ns() - sent_ns);
     return take_answers(sender, status, why);
 }
 

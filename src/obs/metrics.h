@@ -189,6 +189,13 @@ static inline void cq_cell_add(cq_cell *cell, uint64_t n)
     atomic_fetch_add_explicit(cell, n, memory_order_relaxed);
 }
 
+/* CQ_METRICS_ADD(metrics, leases_lost, 1); metrics may be NULL. */
+#define CQ_METRICS_ADD(metrics, cell, n)                       \
+    do {                                                       \
+        if (metrics)                                           \
+            cq_cell_add(&cq_metrics_common(metrics)->cell, n); \
+    } while (0)
+
 static inline void cq_histogram_add(cq_cell *cells, const cq_bounds *bounds,
                                     int64_t value)
 {

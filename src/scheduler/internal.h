@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "client/client.h"
 #include "cron/cron.h"
+#include "obs/metrics.h"
 #include "scheduler/scheduler.h"
 
 #include <pthread.h>
@@ -73,6 +74,7 @@ struct cronq_scheduler {
     cq_broker *broker;
     bool owns_broker, seed_compat;
     cronq_client *client;
+    cronq_metrics *metrics; /* or NULL */
     cronq_logger logger;
     int64_t heartbeat_ms;
     cq_str id; /* HOST:PID:UUID */
@@ -96,6 +98,9 @@ struct cronq_scheduler {
     bool beat_soon; /* under the mutex: entries came or went */
     int64_t beat_at_ns;
 };
+
+/* For the registry: how many entries there are. */
+void cq_scheduler_tell(void *scheduler, cq_collection *out);
 
 /* The thread. */
 void *cq_scheduler_run(void *arg);

@@ -230,12 +230,27 @@ static void try_later(cronq_scheduler *scheduler, cq_entry *entry, const cq_tick
     entry->retry_at_ns = cq_mono_ns() + ENTRY_RETRY_NS;
 }
 
+static void measure_push(cronq_scheduler *scheduler, const cq_tick *tick)
+{
+    cronq_metrics *metrics = scheduler->metrics;
+    cq_type *type;
+
+    if (!metrics)
+        return;
+    type = cq_metrics_type(metrics, cq_str_of(tick->task->type));
+    cq_cell_add(&cq_type_here(metrics, type)->triggered, 1);
+    cq_histogram_add(cq_metrics_common(metrics)->lateness_ns, &cq_wait_bounds,
+                     store_now_ns(scheduler) - tick->at_s * CQ_NS_PER_S);
+}
+
 /* What became of a tick that the store has answered for. */
 static void take_answer(cronq_scheduler *scheduler, cq_entry *entry, const cq_tick *tick)
 {
     cronq_logger *logger = &scheduler->logger;
     cronq_status status = tick->result.code;
 
+    if (!status)
+        measure_push(scheduler, tick);
     switch (status) {
     case CRONQ_OK:
     case CRONQ_EDUP:
@@ -266,6 +281,7 @@ static void tell_missed(cronq_scheduler *scheduler, const cq_entry *entry, int64
 {
     if (tick_s == entry->next_s)
         return;
+    CQ_METRICS_ADD(scheduler->metrics, ticks_missed, 1);
     CQ_WARN(&scheduler->logger, "entry \"%s\": ticks from %lld on were missed%s%s",
             entry->id, (long long)entry->next_s, scheduler->failure.code ? ": " : "",
             scheduler->failure.code ? scheduler->failure.text : "");

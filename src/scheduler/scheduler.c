@@ -60,7 +60,8 @@ static cronq_status new_on(cq_broker *broker, bool owns_broker,
     status =
         cq_client_new_on(broker,
                          CRONQ_CLIENT_OPTIONS(.payload_limit_bytes = (size_t)512 << 20,
-                                              .push_timeout_ms = PUSH_TIMEOUT_MS),
+                                              .push_timeout_ms = PUSH_TIMEOUT_MS,
+                                              .metrics = options->metrics),
                          &scheduler->client, err);
     if (!status && !(scheduler->ticks = calloc(CQ_TICKS_AT_ONCE, sizeof(cq_tick))))
         status = cq_fail_nomem(err);
@@ -70,15 +71,21 @@ static cronq_status new_on(cq_broker *broker, bool owns_broker,
         return status;
     }
     scheduler->broker = broker;
-    scheduler->owns_broker = owns_broker;
     scheduler->seed_compat = seed_compat;
     scheduler->logger = options->logger;
+    scheduler->metrics = options->metrics;
     scheduler->heartbeat_ms = options->heartbeat_interval_ms;
     pthread_mutex_init(&scheduler->mutex, NULL);
     cq_cond_init(&scheduler->changed);
     cq_cond_init(&scheduler->calm);
     cq_random_init(&scheduler->random);
     make_id(scheduler);
+    status = cq_metrics_add_source(options->metrics, cq_scheduler_tell, scheduler, err);
+    if (status) {
+        cronq_scheduler_free(scheduler);
+        return status;
+    }
+    scheduler->owns_broker = owns_broker;
     *out = scheduler;
     return CRONQ_OK;
 }
@@ -122,6 +129,7 @@ void cronq_scheduler_free(cronq_scheduler *scheduler)
     if (!scheduler)
         return;
     cronq_scheduler_stop(scheduler);
+    cq_metrics_remove_source(scheduler->metrics, cq_scheduler_tell, scheduler);
     for (cq_entry *entry = scheduler->entries, *next; entry; entry = next) {
         next = entry->next;
         cq_entry_free(entry);
@@ -264,6 +272,16 @@ size_t cq_scheduler_count(cronq_scheduler *scheduler)
     count = scheduler->entry_count;
     pthread_mutex_unlock(&scheduler->mutex);
     return count;
+}
+
+void cq_scheduler_tell(void *arg, cq_collection *out)
+{
+    cronq_scheduler *scheduler = arg;
+
+    cq_collection_tell(out, CQ_TOLD_ENTRIES, (double)cq_scheduler_count(scheduler));
+    if (scheduler->owns_broker)
+        cq_collection_tell(out, CQ_TOLD_CONNECTIONS,
+                           (double)atomic_load(&scheduler->broker->opened_count));
 }
 
 /* ---- start and stop ---- */

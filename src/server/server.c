@@ -22,7 +22,8 @@ static cronq_status open_parts(cronq_server *server, const char *uri, cronq_erro
         .task_check_interval_ms = options->task_check_interval_ms,
     };
     cronq_scheduler_options scheduler = { .struct_size = sizeof scheduler,
-                                          .logger = options->logger };
+                                          .logger = options->logger,
+                                          .metrics = options->metrics };
     cronq_status status = cq_broker_open(&broker, &server->broker, err);
 
     if (status)
@@ -30,21 +31,27 @@ static cronq_status open_parts(cronq_server *server, const char *uri, cronq_erro
     status = cq_worker_new(server->broker, options, &server->worker, err);
     if (status)
         return status;
-    return cq_scheduler_new_on(server->broker, &scheduler, options->seed_compat,
-                               &server->scheduler, err);
+    status = cq_scheduler_new_on(server->broker, &scheduler, options->seed_compat,
+                                 &server->scheduler, err);
+    return status ? status : cq_server_tell_begin(server, err);
 }
 
 static void close_parts(cronq_server *server)
 {
+    cq_broker *broker;
+
     if (server->abandoned)
         return;
     cronq_scheduler_free(server->scheduler);
     cq_worker_free(server->worker);
-    if (server->broker)
-        server->broker->ops->free(server->broker);
     server->scheduler = NULL;
     server->worker = NULL;
+    pthread_mutex_lock(&server->looking);
+    broker = server->broker;
     server->broker = NULL;
+    pthread_mutex_unlock(&server->looking);
+    if (broker)
+        broker->ops->free(broker);
 }
 
 cronq_status cronq_server_new(const char *uri, const cronq_server_options *options,
@@ -59,6 +66,7 @@ cronq_status cronq_server_new(const char *uri, const cronq_server_options *optio
     if (!server)
         return cq_fail_nomem(err);
     pthread_mutex_init(&server->mutex, NULL);
+    pthread_mutex_init(&server->looking, NULL);
     status = cq_server_resolve(options, &server->arena, &server->options, err);
     if (!status)
         status = open_parts(server, uri, err);
@@ -77,11 +85,13 @@ void cronq_server_free(cronq_server *server)
         return;
     if (server->state == CQ_SERVER_ACTIVE)
         cronq_server_stop(server, NULL);
+    cq_server_tell_end(server);
     if (server->abandoned) /* its threads still use all of this */
         return;
     close_parts(server);
     cq_arena_release(&server->arena);
     pthread_mutex_destroy(&server->mutex);
+    pthread_mutex_destroy(&server->looking);
     free(server);
 }
 
@@ -255,6 +265,7 @@ static cronq_status start_parts(cronq_server *server, bool with_scheduler,
     if (status)
         return status;
     server->state = CQ_SERVER_ACTIVE;
+    atomic_store(&server->started, true);
     if (!with_scheduler || cq_scheduler_count(server->scheduler) == 0)
         return CRONQ_OK;
     return cronq_scheduler_start(server->scheduler, err);
@@ -278,8 +289,10 @@ cronq_status cronq_server_start(cronq_server *server, cronq_error *err)
 void cronq_server_quiet(cronq_server *server)
 {
     pthread_mutex_lock(&server->mutex);
-    if (server->state == CQ_SERVER_ACTIVE)
+    if (server->state == CQ_SERVER_ACTIVE) {
+        atomic_store(&server->draining, true);
         cq_worker_quiet(server->worker);
+    }
     pthread_mutex_unlock(&server->mutex);
 }
 
@@ -291,6 +304,7 @@ cronq_status cronq_server_stop(cronq_server *server, cronq_error *err)
 
     pthread_mutex_lock(&server->mutex);
     if (server->state == CQ_SERVER_ACTIVE) {
+        atomic_store(&server->draining, true);
         cronq_scheduler_stop(server->scheduler);
         CQ_DEBUG(logger, "stop: scheduler stopped");
         status = cq_worker_stop(server->worker, &running, err);

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "broker/broker.h"
+#include "obs/metrics.h"
 #include "scheduler/scheduler.h"
 #include "worker/worker.h"
 
@@ -27,6 +28,8 @@ typedef struct cq_own_entry {
     const char *pattern, *queue;
 } cq_own_entry;
 
+typedef struct cq_server_sizes cq_server_sizes;
+
 struct cronq_server {
     pthread_mutex_t mutex; /* protects state and what changes with it */
     cq_server_state state;
@@ -36,12 +39,21 @@ struct cronq_server {
     cq_worker *worker;
     cronq_scheduler *scheduler;
     cq_own_entry *own_entries;
+    atomic_bool started, draining; /* draining: quiet, or being stopped */
+    /* Keeps the broker while it is looked at by who must not wait for a stop: readers of
+     * metrics and of readiness. Taken alone, or after mutex. */
+    pthread_mutex_t looking;
+    cq_server_sizes *sizes; /* of the queues; under looking; NULL without metrics */
     bool abandoned; /* handlers still run after a stop: the worker can not be freed */
 };
 
 /* Copy, check and fill in every default; what options points to is copied to arena. */
 cronq_status cq_server_resolve(const cronq_server_options *options, cq_arena *arena,
                                cronq_server_options *out, cronq_error *err);
+
+/* measure.c: begin and end to tell the registry about queues. */
+cronq_status cq_server_tell_begin(cronq_server *server, cronq_error *err);
+void cq_server_tell_end(cronq_server *server);
 
 /* cronq_server_start, or the same without pushing anything by the clock. */
 cronq_status cq_server_start(cronq_server *server, bool with_scheduler, cronq_error *err);

@@ -26,6 +26,7 @@
 typedef enum cq_phase { CQ_QUEUED, CQ_RUNNING, CQ_FINISHED, CQ_ANSWERED } cq_phase;
 
 struct cq_batch;
+struct cq_type;
 struct cq_worker;
 
 struct cronq_attempt {
@@ -39,6 +40,7 @@ struct cronq_attempt {
     uint32_t queue, fence;
     int64_t taken_at_ns; /* store's clock */
     int64_t queued_at_mono_ns;
+    int64_t ready_at_ns; /* store's clock: since when it could run; 0: unknown */
 
     _Atomic int phase;  /* cq_phase */
     _Atomic int reason; /* why it is cancelled: a cronq_status or CQ_ABORTED; 0: not */
@@ -49,6 +51,7 @@ struct cronq_attempt {
     int cancel_fd;                  /* under the worker's cancel mutex; -1: none */
 
     /* The worker thread's, then the fetcher's. */
+    struct cq_type *measures; /* of its type; NULL without metrics */
     int64_t started_at_mono_ns, ended_at_mono_ns, started_at_ns, deadline_at_ns;
     int64_t retry_in_ms; /* negative: the server's own delay */
     bool retry_asked, retry_counted;

@@ -20,6 +20,7 @@ static void report_stuck(cronq_attempt *attempt, int64_t now_ns)
     about.duration_ms = (now_ns - attempt->started_at_mono_ns) / CQ_NS_PER_MS;
     attempt->stuck = true;
     cq_count(&worker->counters.stuck, 1);
+    CQ_METRICS_ADD(attempt->worker->metrics, stuck, 1);
     CQ_LOG_ABOUT(&worker->logger, CRONQ_LOG_ERROR, &about,
                  "handler of %s is stuck: still running %lld s after its deadline",
                  attempt->type,

@@ -102,6 +102,7 @@ static void collect(cq_fetcher *fetcher)
         note_duration(fetcher, attempt);
         if (attempt->unwritten) {
             cq_count(&worker->counters.lost, 1);
+            CQ_METRICS_ADD(worker->metrics, leases_lost, 1);
             cq_fetcher_retire(fetcher, attempt);
         } else {
             cq_chain_append(&fetcher->outbox, attempt);

@@ -24,7 +24,8 @@
 /* One exchange under way. */
 typedef struct cq_flight {
     cq_exchange exchange;
-    cq_batch *batch; /* for what it fetches; NULL with no budget */
+    cq_batch *batch;         /* for what it fetches; NULL with no budget */
+    int64_t sent_at_mono_ns; /* with metrics */
     cq_want wants[CQ_QUEUES_LIMIT];
     cq_outcome outcomes[CQ_BATCH_LIMIT];
     cronq_attempt *attempts[CQ_BATCH_LIMIT]; /* whose outcomes these are */

@@ -82,6 +82,7 @@ cronq_status cq_flight_send(cq_fetcher *fetcher, uint32_t budget, cronq_error *e
         cq_live_return(&worker->live, flight->batch);
         return status;
     }
+    flight->sent_at_mono_ns = worker->metrics ? cq_mono_ns() : 0;
     fetcher->in_air++;
     fetcher->asked += budget;
     return CRONQ_OK;
@@ -99,16 +100,20 @@ void cq_fetcher_retire(cq_fetcher *fetcher, cronq_attempt *attempt)
         cq_live_drop(&fetcher->worker->live, batch);
 }
 
-static void count_written(cq_worker_counters *counters, const cq_outcome *outcome)
+static void count_written(cq_worker *worker, const cq_outcome *outcome)
 {
+    cq_worker_counters *counters = &worker->counters;
+
     if (outcome->kind == CQ_DONE || outcome->kind == CQ_COMPLETE)
         cq_count(&counters->done, 1);
     if (outcome->kind == CQ_RETRY)
         cq_count(&counters->retried, 1);
     if (outcome->kind == CQ_ARCHIVE)
         cq_count(&counters->archived, 1);
-    if (outcome->kind == CQ_GIVE_BACK)
+    if (outcome->kind == CQ_GIVE_BACK) {
         cq_count(&counters->given_back, 1);
+        CQ_METRICS_ADD(worker->metrics, given_back, 1);
+    }
     if (outcome->kind == CQ_ARCHIVE || (outcome->kind == CQ_RETRY && outcome->failure))
         cq_count(&counters->failed, 1);
 }
@@ -124,6 +129,7 @@ static void report_lost(cq_fetcher *fetcher, cronq_attempt *attempt)
         return;
     }
     cq_count(&worker->counters.lost, 1);
+    CQ_METRICS_ADD(worker->metrics, leases_lost, 1);
     CQ_LOG_ABOUT(&worker->logger, CRONQ_LOG_WARN, &about,
                  "lease lost, outcome not written: somebody else has the task");
 }
@@ -138,6 +144,7 @@ static void park(cq_fetcher *fetcher, cronq_attempt *attempt)
         CQ_LOG_ABOUT(&worker->logger, CRONQ_LOG_ERROR, &about,
                      "outcome given up: its queue refused it until the lease was over");
         cq_count(&worker->counters.lost, 1);
+        CQ_METRICS_ADD(worker->metrics, leases_lost, 1);
         cq_fetcher_retire(fetcher, attempt);
         return;
     }
@@ -155,7 +162,7 @@ static void settle_outcomes(cq_fetcher *fetcher, cq_flight *flight)
 
         switch (flight->outcomes[i].status) {
         case CRONQ_OK:
-            count_written(&fetcher->worker->counters, &flight->outcomes[i]);
+            count_written(fetcher->worker, &flight->outcomes[i]);
             cq_fetcher_retire(fetcher, attempt);
             break;
         case CRONQ_ESTATE:
@@ -199,6 +206,9 @@ static void settle_fetch(cq_fetcher *fetcher, cq_flight *flight)
     settle_shares(fetcher, flight);
     fetcher->flow = fetcher->more_work = exchange->delivery_count >= exchange->budget;
     cq_count(&fetcher->worker->counters.fetched, exchange->delivery_count);
+    if (fetcher->worker->metrics)
+        cq_histogram_add(cq_metrics_common(fetcher->worker->metrics)->fetch_tasks,
+                         &cq_fetch_bounds, (int64_t)exchange->delivery_count);
     cq_take_deliveries(fetcher, flight->batch, exchange->deliveries,
                        exchange->delivery_count, exchange->fence, exchange->now_ns);
 }
@@ -221,6 +231,9 @@ cronq_status cq_flight_receive(cq_fetcher *fetcher, cronq_error *err)
     cronq_status status = intake->ops->exchange_recv(intake, &flight->exchange, err);
 
     if (!status) {
+        if (fetcher->worker->metrics)
+            cq_metrics_round_trip(fetcher->worker->metrics, CQ_TRIP_EXCHANGE,
+                                  cq_mono_ns() - flight->sent_at_mono_ns);
         fetcher->oldest = (fetcher->oldest + 1) % CQ_FLIGHTS;
         fetcher->in_air--;
         fetcher->asked -= flight->exchange.budget;

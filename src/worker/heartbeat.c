@@ -89,6 +89,8 @@ static void extend_some(cq_heartbeat *beat, cq_lease *leases, cronq_attempt **at
     cq_worker *worker = beat->worker;
     int64_t now_ns = cq_now_ns(worker);
     int64_t until_ns = now_ns + worker->options->lease_ms * CQ_NS_PER_MS;
+    int64_t sent_ns = cq_mono_ns();
+    uint64_t extended = 0;
     cronq_error err;
     cronq_status status =
         worker->broker->ops->extend(worker->broker, leases, count, now_ns, &err);
@@ -96,8 +98,11 @@ static void extend_some(cq_heartbeat *beat, cq_lease *leases, cronq_attempt **at
     if (status && !beat->reported)
         CQ_WARN(&worker->logger, "cannot extend leases, trying again: %s", err.text);
     beat->reported = beat->failing = status != CRONQ_OK;
+    if (!status)
+        cq_metrics_round_trip(worker->metrics, CQ_TRIP_EXTEND, cq_mono_ns() - sent_ns);
     now_ns = cq_now_ns(worker);
     for (size_t i = 0; i < count; i++) {
+        extended += !status && leases[i].status == CRONQ_OK;
         if (!status && leases[i].status == CRONQ_OK)
             atomic_store(&attempts[i]->lease_until_ns, until_ns);
         else if (!status && leases[i].status == CRONQ_ESTATE)
@@ -105,6 +110,7 @@ static void extend_some(cq_heartbeat *beat, cq_lease *leases, cronq_attempt **at
         else if (now_ns >= atomic_load(&attempts[i]->lease_until_ns))
             must_be_over(attempts[i]);
     }
+    CQ_METRICS_ADD(worker->metrics, leases_extended, extended);
 }
 
 static void extend_all(cq_heartbeat *beat)

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/ticker.h"
+#include "obs/metrics.h"
 #include "worker/batch.h"
 #include "worker/counters.h"
 #include "worker/deadlines.h"
@@ -36,7 +37,8 @@ struct cq_worker {
     cq_broker *broker;
     const cronq_server_options *options;
     cronq_logger logger;
-    cq_str *queues; /* as in options, in its order */
+    cronq_metrics *metrics; /* or NULL */
+    cq_str *queues;         /* as in options, in its order */
     void *user_data;
     cq_mux mux;
     cq_worker_counters counters;

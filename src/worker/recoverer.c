@@ -83,8 +83,10 @@ static bool plan(pass *p, size_t i)
     const cq_expired *expired = &p->expired[i];
     cq_recovery *item = &p->items[i];
     cronq_attempt *attempt = &p->attempts[i];
-    cq_delivery delivery = { (uint32_t)p->queue, expired->id, expired->message,
-                             expired->score };
+    cq_delivery delivery = { .queue = (uint32_t)p->queue,
+                             .id = expired->id,
+                             .message = expired->message,
+                             .score = expired->score };
     cronq_status status;
     cronq_error err;
 
@@ -127,12 +129,26 @@ static void report_task(pass *p, size_t i)
                                               : NO_RETRY_PUT_BACK);
 }
 
+/* Its worker died, or was cut off from the store: that attempt has failed. */
+static void measure_death(pass *p, size_t i)
+{
+    cronq_metrics *metrics = p->worker->metrics;
+    cq_type_cells *cells;
+
+    if (!metrics || p->items[i].kind == CQ_RECOVER_PUT_BACK)
+        return;
+    cells = cq_type_here(metrics, cq_metrics_type(metrics, p->attempts[i].message.type));
+    cq_cell_add(&cells->died, 1);
+    cq_cell_add(&cells->consumed[CQ_CONSUMED_FAIL], 1);
+}
+
 static void report(pass *p, size_t i)
 {
     cq_worker_counters *counters = &p->worker->counters;
 
     if (p->items[i].kind == CQ_RECOVER_QUARANTINE) {
         cq_count(&counters->quarantined, 1);
+        CQ_METRICS_ADD(p->worker->metrics, corrupt, 1);
         CQ_ERROR(&p->worker->logger, "task %.*s of %.*s cannot be read, archived",
                  CQ_FMT(p->items[i].id), CQ_FMT(p->worker->queues[p->queue]));
         return;
@@ -140,6 +156,8 @@ static void report(pass *p, size_t i)
     if (p->items[i].kind == CQ_RECOVER_DROP)
         return;
     cq_count(&counters->recovered, 1);
+    CQ_METRICS_ADD(p->worker->metrics, recovered, 1);
+    measure_death(p, i);
     report_task(p, i);
 }
 

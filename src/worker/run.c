@@ -211,12 +211,55 @@ static void conclude_lost(cronq_attempt *attempt)
     log_end(attempt, CRONQ_LOG_WARN, "lease lost, outcome not written", (cq_str){ 0 });
 }
 
+/* ---- metrics ---- */
+
+static void measure_begin(cronq_attempt *attempt)
+{
+    cronq_metrics *metrics = attempt->worker->metrics;
+
+    if (!metrics)
+        return;
+    attempt->measures = cq_metrics_type(metrics, attempt->message.type);
+    cq_cell_add(&cq_type_here(metrics, attempt->measures)->started, 1);
+    if (attempt->ready_at_ns)
+        cq_histogram_add(cq_metrics_common(metrics)->pickup_ns, &cq_wait_bounds,
+                         attempt->started_at_ns - attempt->ready_at_ns);
+}
+
+/* What is given back was not consumed. */
+static void measure_end(const cronq_attempt *attempt, cronq_status status)
+{
+    cronq_metrics *metrics = attempt->worker->metrics;
+    cq_outcome_kind kind = attempt->outcome.kind;
+    cq_consumed how = CQ_CONSUMED_FAIL;
+    cq_type_cells *cells;
+
+    if (!metrics)
+        return;
+    cells = cq_type_here(metrics, attempt->measures);
+    cq_cell_add(&cells->ended, 1);
+    if (!attempt->unwritten && kind == CQ_GIVE_BACK)
+        return;
+    if (!attempt->unwritten && (kind == CQ_DONE || kind == CQ_COMPLETE))
+        how = CQ_CONSUMED_OK;
+    else if (status == CRONQ_ENORETRY)
+        how = CQ_CONSUMED_SKIP;
+    cq_cell_add(&cells->consumed[how], 1);
+    cq_histogram_add(cells->consume_ns, &cq_consume_bounds,
+                     attempt->ended_at_mono_ns - attempt->started_at_mono_ns);
+    cq_histogram_add(cells->consume_bytes, &cq_bytes_bounds,
+                     (int64_t)attempt->message.payload.len);
+    if (!attempt->unwritten && kind == CQ_RETRY)
+        cq_cell_add(&cells->retried, 1);
+}
+
 void cq_attempt_run(cronq_attempt *attempt, cq_random *random)
 {
     cq_worker *worker = attempt->worker;
     cronq_status status;
 
     begin(attempt);
+    measure_begin(attempt);
     status = cronq_attempt_cancel_reason(attempt);
     if (!status) {
         cq_deadlines_watch(&worker->deadlines, attempt);
@@ -229,6 +272,7 @@ void cq_attempt_run(cronq_attempt *attempt, cq_random *random)
         conclude_ok(attempt);
     else
         conclude_not_ok(attempt, status, random);
+    measure_end(attempt, status);
     forget_cancel_fd(attempt);
     cq_arena_release(&attempt->memory);
     atomic_store(&attempt->phase, CQ_FINISHED);

@@ -37,6 +37,7 @@ static void quarantine(cq_worker *worker, const cq_delivery *delivery, int64_t n
         return;
     }
     cq_count(&worker->counters.quarantined, 1);
+    CQ_METRICS_ADD(worker->metrics, corrupt, 1);
     CQ_ERROR(&worker->logger, "task %.*s of %.*s cannot be read, archived: %s",
              CQ_FMT(delivery->id), CQ_FMT(queue), why);
 }
@@ -79,6 +80,7 @@ static bool make_attempts(cq_fetcher *fetcher, cq_batch *batch,
         attempt->fence = fence;
         attempt->taken_at_ns = now_ns;
         attempt->queued_at_mono_ns = queued_ns;
+        attempt->ready_at_ns = deliveries[i].ready_at_ns;
         atomic_store(&attempt->lease_until_ns, until_ns);
         note_size(fetcher, attempt);
         batch->count++;

@@ -398,7 +398,8 @@ static cronq_status bad_deliveries(cronq_error *err)
     return cq_fail(err, CRONQ_EPROTO, "the tasks of an exchange can not be read");
 }
 
-/* Portions, from the fourth element on: key, count, and (id, message)s. */
+/* Portions, from the fourth element on: key, count, since when the first was pending, and
+ * (id, message)s. */
 static cronq_status read_deliveries(const cq_redis_sent *sent, const cq_reply *reply,
                                     cronq_error *err)
 {
@@ -410,21 +411,24 @@ static cronq_status read_deliveries(const cq_redis_sent *sent, const cq_reply *r
 
     if (!out)
         return cq_fail_nomem(err);
-    for (size_t i = 3; i + 1 < reply->count;) {
+    for (size_t i = 3; i + 2 < reply->count;) {
         int64_t key = cq_reply_int(&reply->elements[i], 0);
         int64_t count = cq_reply_int(&reply->elements[i + 1], -1);
+        int64_t ready_at_ns = cq_reply_int(&reply->elements[i + 2], 0);
 
-        i += 2;
+        i += 3;
         if (key < 1 || key > sent->key_count || count < 0 ||
             (uint64_t)count > (reply->count - i) / 2)
             return bad_deliveries(err);
         for (; count > 0; count--, i += 2) {
             cq_str text = reply->elements[i + 1].text;
 
-            out[n++] = (cq_delivery){ sent->queue[key - 1],
-                                      reply->elements[i].text,
-                                      { text.data, text.len },
-                                      score };
+            out[n++] = (cq_delivery){ .queue = sent->queue[key - 1],
+                                      .id = reply->elements[i].text,
+                                      .message = { text.data, text.len },
+                                      .score = score,
+                                      .ready_at_ns = ready_at_ns };
+            ready_at_ns = 0;
         }
     }
     exchange->deliveries = out;

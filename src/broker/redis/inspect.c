@@ -5,7 +5,8 @@
 #include "base/error.h"
 #include "codec/key.h"
 
-#define GROUPS_LOOKED_INTO 1000
+#define GROUPS_LOOKED_INTO         1000
+#define GROUPS_LOOKED_INTO_BRIEFLY 20
 
 enum { COUNTS_ROW = 14 };
 
@@ -82,6 +83,7 @@ static cronq_status counts(cq_broker *broker, cq_str queue, int64_t now_ns,
     cq_redis *redis = cq_redis_of(broker);
     cronq_status status;
     char date[16];
+    int64_t look = out->brief ? GROUPS_LOOKED_INTO_BRIEFLY : GROUPS_LOOKED_INTO;
     cq_reply *row;
     cq_arena arena;
 
@@ -89,10 +91,10 @@ static cronq_status counts(cq_broker *broker, cq_str queue, int64_t now_ns,
     cq_redis_date(date, cq_ns_to_s(now_ns));
     status = must_exist(redis, queue, &arena, err);
     if (!status)
-        status = cq_redis_rows_on(
-            redis, CQ_LUA_counts, queue,
-            (cq_str[]){ cq_str_of(date), cq_redis_int(&arena, GROUPS_LOOKED_INTO) }, 2,
-            COUNTS_ROW, &arena, &row, err);
+        status =
+            cq_redis_rows_on(redis, CQ_LUA_counts, queue,
+                             (cq_str[]){ cq_str_of(date), cq_redis_int(&arena, look) }, 2,
+                             COUNTS_ROW, &arena, &row, err);
     if (!status && row->count != COUNTS_ROW)
         status = cq_fail(err, CRONQ_EPROTO, "the counts of a queue can not be read");
     if (!status)

@@ -190,10 +190,12 @@ cronq_status cq_redis_find_leased(cq_intake *base, uint32_t fence, cq_arena *are
         for (size_t i = 0; i < rows->count && n < CQ_BATCH_LIMIT; i += 3) {
             const cq_reply *row = &rows->elements[i];
 
-            found[n++] = (cq_delivery){ q,
-                                        row[0].text,
-                                        { row[2].text.data, row[2].text.len },
-                                        strtod(row[1].text.data, NULL) };
+            found[n++] = (cq_delivery){
+                .queue = q,
+                .id = row[0].text,
+                .message = { row[2].text.data, row[2].text.len },
+                .score = strtod(row[1].text.data, NULL),
+            };
         }
     }
     *out = found;

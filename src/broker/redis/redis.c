@@ -117,6 +117,7 @@ static cronq_status prepare(cq_conn *conn, void *arg, cronq_error *err)
     cq_redis *redis = arg;
 
     atomic_fetch_add(&redis->connection, 1);
+    atomic_fetch_add(&redis->broker.opened_count, 1);
     return measure_clock(redis, conn, err);
 }
 

@@ -8,7 +8,7 @@
 --       + 16 young (look from the head of active) + 32 counts as failure + 64 k
 -- Returns a string with a letter for each outcome (o written, s not ours, p queue is
 -- broken), number of ids dropped, a broken queue's error or "", and for each portion
--- taken: key's index, count, and (id, message)s.
+-- taken: key's index, count, the first one's pending_since or "", and (id, message)s.
 local floor = math.floor
 local ARGV, KEYS, unpack = ARGV, KEYS, unpack
 local now, score, date, day_end = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -95,7 +95,7 @@ local function take(k, want)
     if not popped then return 0 end
     local top = #reply
     reply[top + 1] = k
-    local r = top + 2
+    local r = top + 3
     for i = 1, #popped do
         local id = popped[i]
         local key = t .. id
@@ -103,6 +103,10 @@ local function take(k, want)
         if type(message) == 'string' then
             call('HSET', key, 'state', 'active')
             n = n + 1
+            if n == 1 then
+                local since = try('HGET', key, 'pending_since')
+                reply[top + 3] = type(since) == 'string' and since or ''
+            end
             ids[n] = id
             leases[2 * n - 1], leases[2 * n] = score, id
             reply[r + 1], reply[r + 2] = id, message
@@ -110,6 +114,7 @@ local function take(k, want)
         end
     end
     reply[top + 2] = n
+    reply[top + 3] = reply[top + 3] or ''
     reply[2] = reply[2] + #popped - n
     if n > 0 then
         call('LPUSH', p .. 'active', unpack(ids))
