@@ -7,6 +7,8 @@
 
 #include <cronq/base.h>
 
+struct sqlite3;
+
 typedef struct cq_bench_options {
     const char *uri;
     uint32_t rounds;      /* interleaved; medians are of these */
@@ -56,10 +58,20 @@ cronq_status cq_bench_latency_run(const cq_bench_options *options, uint32_t pick
 cronq_status cq_bare_redis(const char *uri, const char *queue, uint32_t task_count,
                            double *rate, cronq_error *err);
 
+/* The same on a SQLite file, a transaction a batch. */
+cronq_status cq_bare_sqlite(const char *uri, const char *queue, uint32_t task_count,
+                            double *rate, cronq_error *err);
+
+/* sqlite.c. open: as the store does, for reading and writing its tables. */
+bool cq_bench_is_sqlite(const char *uri);
+cronq_status cq_bench_sqlite_open(const char *uri, struct sqlite3 **out,
+                                  cronq_error *err);
+cronq_status cq_bench_sqlite_empty(const char *uri, const char *queue, cronq_error *err);
+
 /* Shared by the measurements. */
 cq_bench_spread cq_bench_spread_of(double *values, size_t count); /* sorts values */
 const char *cq_bench_queue(char name[64]);
-/* Delete every key of the queue. */
+/* Delete all that is of the queue. */
 cronq_status cq_bench_empty(const char *uri, const char *queue, cronq_error *err);
 cronq_status cq_bench_fill(const cq_bench_options *options, const char *queue,
                            cronq_error *err);

@@ -100,7 +100,7 @@ static cronq_status scan_and_delete(cq_conn *conn, const char *pattern, cronq_er
     return status;
 }
 
-cronq_status cq_bench_empty(const char *uri, const char *queue, cronq_error *err)
+static cronq_status empty_redis(const char *uri, const char *queue, cronq_error *err)
 {
     char pattern[128];
     cq_endpoint endpoint;
@@ -123,4 +123,10 @@ cronq_status cq_bench_empty(const char *uri, const char *queue, cronq_error *err
     cq_arena_release(&arena);
     cq_endpoint_release(&endpoint);
     return status;
+}
+
+cronq_status cq_bench_empty(const char *uri, const char *queue, cronq_error *err)
+{
+    return cq_bench_is_sqlite(uri) ? cq_bench_sqlite_empty(uri, queue, err)
+                                   : empty_redis(uri, queue, err);
 }

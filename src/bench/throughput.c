@@ -63,10 +63,13 @@ static cronq_status one_round(const cq_bench_options *options, double *bare, dou
 {
     char name[64];
     const char *queue = cq_bench_queue(name);
+    cronq_status (*bare_loop)(const char *, const char *, uint32_t, double *,
+                              cronq_error *) =
+        cq_bench_is_sqlite(options->uri) ? cq_bare_sqlite : cq_bare_redis;
     cronq_status status = cq_bench_fill(options, queue, err);
 
     if (!status)
-        status = cq_bare_redis(options->uri, queue, options->task_count, bare, err);
+        status = bare_loop(options->uri, queue, options->task_count, bare, err);
     for (int ahead = 1; !status && ahead >= 0; ahead--) {
         status = cq_bench_empty(options->uri, queue, err);
         if (!status)
