@@ -9,6 +9,10 @@
 
 #define SCHEME "sqlite:"
 
+/* As the store sets them for its exchanges. */
+static const char pragmas[] = "PRAGMA synchronous = NORMAL; PRAGMA secure_delete = OFF; "
+                              "PRAGMA cache_size = -8000; PRAGMA busy_timeout = 5000";
+
 bool cq_bench_is_sqlite(const char *uri)
 {
     return strncmp(uri, SCHEME, strlen(SCHEME)) == 0;
@@ -17,15 +21,10 @@ bool cq_bench_is_sqlite(const char *uri)
 cronq_status cq_bench_sqlite_open(const char *uri, sqlite3 **out, cronq_error *err)
 {
     const char *text = uri + strlen(SCHEME);
-    bool normal = strstr(text, "synchronous=normal") != NULL;
-    char path[4096], pragmas[256];
+    char path[4096];
     cronq_status status = CRONQ_OK;
 
     snprintf(path, sizeof path, "%.*s", (int)strcspn(text, "?"), text);
-    snprintf(pragmas, sizeof pragmas,
-             "PRAGMA synchronous = %s; PRAGMA secure_delete = OFF; "
-             "PRAGMA cache_size = -8000; PRAGMA busy_timeout = 5000",
-             normal ? "NORMAL" : "FULL");
     if (sqlite3_open_v2(path, out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ||
         sqlite3_exec(*out, pragmas, NULL, NULL, NULL)) {
         status = cq_fail(err, CRONQ_EIO, "%s: %s", path, sqlite3_errmsg(*out));

@@ -38,13 +38,22 @@ static int be_busy(void *arg, int count)
     return 1;
 }
 
-/* ---- schema ---- */
-
 static void execute(cq_sqlite *store, const char *text)
 {
     if (!store->code)
         cq_sqlite_note(store, sqlite3_exec(store->db, text, NULL, NULL, NULL));
 }
+
+void cq_sqlite_set_durable(cq_sqlite *store, bool durable)
+{
+    durable = durable && !store->normal;
+    if (durable == store->waits_for_disk)
+        return;
+    execute(store, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+    store->waits_for_disk = durable;
+}
+
+/* ---- schema ---- */
 
 static int64_t query(cq_sqlite *store, const char *text, int64_t otherwise)
 {
@@ -187,10 +196,11 @@ static cronq_status open_database(cq_sqlite *store, cronq_error *err)
         return cq_sqlite_failure(store, err);
     sqlite3_busy_handler(store->db, be_busy, store);
     snprintf(text, sizeof text,
-             "PRAGMA synchronous = %s; PRAGMA secure_delete = OFF; "
+             "PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; "
              "PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY",
-             store->normal ? "NORMAL" : "FULL", CACHE_KIB);
+             CACHE_KIB);
     execute(store, text);
+    store->waits_for_disk = true;
     return store->code ? cq_sqlite_failure(store, err) : CRONQ_OK;
 }
 

@@ -357,7 +357,7 @@ static cronq_status run_exchange(exchange_run *run, cronq_error *err)
     run->deliveries = cq_arena_calloc(exchange->arena, room + 1, sizeof *run->deliveries);
     if (!run->queues || !run->deliveries)
         return cq_fail_nomem(err);
-    return cq_sqlite_do(run->store, CQ_SQLITE_DRAINS, exchange_work, run, err);
+    return cq_sqlite_do(run->store, CQ_SQLITE_EXCHANGES, exchange_work, run, err);
 }
 
 cronq_status cq_sqlite_exchange_recv(cq_intake *base, cq_exchange *exchange,

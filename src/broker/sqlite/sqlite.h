@@ -75,9 +75,9 @@ typedef struct cq_sqlite_watch cq_sqlite_watch;
 typedef struct cq_sqlite {
     cq_broker broker; /* first */
     cronq_logger logger;
-    char *path; /* absolute; of a database in memory: its URI */
-    char *vfs;  /* NULL: the usual one */
-    bool in_memory, normal;
+    char *path;             /* absolute; of a database in memory: its URI */
+    char *vfs;              /* NULL: the usual one */
+    bool in_memory, normal; /* normal: never wait for the disk */
     int64_t timeout_ms, lease_ms, recover_after_ms;
     pid_t pid;                 /* a child may not go on with our connection */
     _Atomic int64_t offset_ns; /* of the wall clock to the monotonic one */
@@ -91,7 +91,8 @@ typedef struct cq_sqlite {
     sqlite3_stmt *statements[CQ_SQL_COUNT];
     bool was_open; /* a database that was there is not made anew */
     cq_sqlite_identity files[CQ_SQLITE_FILES];
-    int code; /* the first failure of this transaction */
+    bool waits_for_disk; /* how synchronous is set */
+    int code;            /* the first failure of this transaction */
     char text[256];
     int64_t deadline_mono_ns;
     bool ring, ring_cancel; /* after this commit */
@@ -118,6 +119,8 @@ static inline int64_t cq_ns_to_ms(int64_t ns)
 cronq_status cq_sqlite_connect(cq_sqlite *store, cronq_error *err);
 /* Close it; what is wrong with it must not spread: then it is left as it is. */
 void cq_sqlite_disconnect(cq_sqlite *store, bool broken);
+/* Shall the next commits wait for the disk? */
+void cq_sqlite_set_durable(cq_sqlite *store, bool durable);
 /* EIO when the files are not those that were opened. */
 cronq_status cq_sqlite_check_files(cq_sqlite *store, cronq_error *err);
 
@@ -135,8 +138,11 @@ bool cq_sqlite_reserve_release(cq_sqlite *store);
 
 typedef enum cq_sqlite_kind {
     CQ_SQLITE_READS,
-    CQ_SQLITE_ADDS,   /* refused with EFULL while the disk is full */
-    CQ_SQLITE_DRAINS, /* may use the reserve */
+    CQ_SQLITE_ADDS,      /* refused with EFULL while the disk is full */
+    CQ_SQLITE_DRAINS,    /* may use the reserve */
+    CQ_SQLITE_EXCHANGES, /* the same; need not be on the disk when it returns: a power cut
+                          * before the next transaction that is makes its tasks run again
+                          */
 } cq_sqlite_kind;
 
 /* Runs within the transaction; may be run again after a rollback. A failure of its own

@@ -150,6 +150,8 @@ static cronq_status attempt(cq_sqlite *store, cq_sqlite_kind kind, cq_sqlite_wor
 
     store->code = SQLITE_OK;
     store->ring = store->ring_cancel = store->committing = false;
+    if (kind != CQ_SQLITE_READS)
+        cq_sqlite_set_durable(store, kind != CQ_SQLITE_EXCHANGES);
     run_plain(store, kind == CQ_SQLITE_READS ? CQ_SQL_begin_read : CQ_SQL_begin_write);
     if (!store->code)
         status = work(store, arg, err);
@@ -179,7 +181,7 @@ static cronq_status transact(cq_sqlite *store, cq_sqlite_kind kind, cq_sqlite_wo
         return cq_sqlite_failure(store, err);
     }
     status = attempt(store, kind, work, arg, err);
-    if (store->code == SQLITE_FULL && kind == CQ_SQLITE_DRAINS) {
+    if (store->code == SQLITE_FULL && kind >= CQ_SQLITE_DRAINS) {
         if (make_room(store))
             CQ_WARN(&store->logger, "%s: no space is left; using the reserve",
                     store->path);
