@@ -65,6 +65,8 @@ typedef struct cq_cli_given {
     int64_t number;
 } cq_cli_given;
 
+#define CQ_CLI_URI_ROOM 12288
+
 /* One run of the program. Texts point into argv, the tables and the environment. */
 struct cq_cli {
     const cq_cli_command *root, *command;
@@ -74,6 +76,7 @@ struct cq_cli {
     const char **args;
     int arg_count;
     bool json, color, help;
+    char default_uri[CQ_CLI_URI_ROOM]; /* of the store in the state directory; or empty */
 };
 
 extern const cq_cli_option cq_cli_globals[];
@@ -96,8 +99,12 @@ const char *cq_cli_nth(const cq_cli *cli, const char *name, size_t index); /* or
 
 /* The store that was named: -u, else CRONQ_URI, else NULL. */
 const char *cq_cli_uri(const cq_cli *cli);
-/* The same; says what is missing on stderr when it is NULL. */
+/* The same, else the store in the state directory. Says what is missing on stderr when it
+ * is NULL. */
 const char *cq_cli_need_uri(const cq_cli *cli);
+/* Make the directory of the store when it is the state directory; the URI, or NULL after
+ * having said what is wrong. */
+const char *cq_cli_prepare(const cq_cli *cli, const char *uri);
 
 /* Say on stderr what went wrong and return the exit code for it. With --json as one JSON
  * object: {"error": {"status": "EDUP", "text": "..."}}. */

@@ -30,7 +30,7 @@ const cq_cli_command cq_cli_root = {
 /* clang-format off */
 const cq_cli_option cq_cli_globals[] = {
     { "uri", 'u', "URI", CQ_CLI_TEXT,
-      .help = "the store, e.g. redis://localhost:6379/0 (else CRONQ_URI)" },
+      .help = "the store, e.g. redis://localhost:6379/0 (else CRONQ_URI, else a file of yours)" },
     { "json", 0, NULL, CQ_CLI_FLAG, .help = "print JSON" },
     { "no-color", 0, NULL, CQ_CLI_FLAG, .help = "no colours (also: NO_COLOR)" },
     { "help", 'h', NULL, CQ_CLI_FLAG, .help = "print this help" },

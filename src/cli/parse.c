@@ -6,6 +6,7 @@
 #include "base/duration.h"
 #include "base/quote.h"
 #include "base/rfc3339.h"
+#include "base/state.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
 
@@ -271,12 +272,24 @@ static void read_globals(cq_cli *cli)
     }
 }
 
+/* Left empty where there is no place for it. */
+static void find_default_uri(cq_cli *cli)
+{
+    cq_buf buf;
+
+    cq_buf_init(&buf, sizeof cli->default_uri - 1);
+    if (cq_state_uri(&buf, NULL) == CRONQ_OK)
+        memcpy(cli->default_uri, buf.data, buf.len);
+    cq_buf_release(&buf);
+}
+
 int cq_cli_parse(cq_cli *cli, int argc, char **argv)
 {
     cursor at = { .argc = argc, .next = 1, .argv = argv };
     int code;
 
     *cli = (cq_cli){ .root = &cq_cli_root, .command = &cq_cli_root, .path = "cronq" };
+    find_default_uri(cli);
     cli->args = calloc((size_t)argc + 1, sizeof *cli->args);
     if (!cli->args)
         return cq_cli_fail(cli, CQ_CLI_RUNTIME, "out of memory");
@@ -361,11 +374,24 @@ const char *cq_cli_uri(const cq_cli *cli)
     return uri && *uri ? uri : NULL;
 }
 
+const char *cq_cli_prepare(const cq_cli *cli, const char *uri)
+{
+    cronq_error err;
+
+    if (strcmp(uri, cli->default_uri) != 0 || !cq_state_make_folder(&err))
+        return uri;
+    cq_cli_report(cli, &err);
+    return NULL;
+}
+
 const char *cq_cli_need_uri(const cq_cli *cli)
 {
     const char *uri = cq_cli_uri(cli);
 
-    if (!uri)
-        cq_cli_misuse(cli, "no store is named: give -u URI or set CRONQ_URI");
-    return uri;
+    if (!uri && !cq_cli_has(cli, "uri") && cli->default_uri[0])
+        uri = cli->default_uri;
+    if (uri)
+        return cq_cli_prepare(cli, uri);
+    cq_cli_misuse(cli, "no store is named: give -u URI or set CRONQ_URI");
+    return NULL;
 }

@@ -105,8 +105,8 @@ static cronq_status open_log(worker_parts *worker, cronq_error *err)
     return CRONQ_OK;
 }
 
-/* -u, else the file, else CRONQ_URI. The credentials of the file belong to its store
- * only. */
+/* -u, else the file, else CRONQ_URI, else the state directory. The credentials of the
+ * file belong to its store only. */
 static const char *choose_store(const cq_cli *cli, const worker_parts *worker,
                                 cronq_store_options *store)
 {
@@ -114,11 +114,11 @@ static const char *choose_store(const cq_cli *cli, const worker_parts *worker,
 
     *store = *cronq_config_store_options(worker->config);
     if (of_file && !cq_cli_has(cli, "uri"))
-        return of_file;
+        return cq_cli_prepare(cli, of_file);
     store->username = NULL;
     store->password = NULL;
     store->db = 0;
-    return cq_cli_uri(cli);
+    return cq_cli_need_uri(cli);
 }
 
 static cronq_status add_task(worker_parts *worker, size_t index, cronq_error *err)
@@ -175,10 +175,7 @@ static int make(const cq_cli *cli, worker_parts *worker, const char *path)
     const char *uri = choose_store(cli, worker, &store);
 
     if (!uri)
-        return cq_cli_fail(cli, CQ_CLI_CONFIG,
-                           "no store is named: give -u URI, WorkConf.Addr in %.200s, or "
-                           "set CRONQ_URI",
-                           path);
+        return CQ_CLI_CONFIG;
     if (open_log(worker, &err))
         return report(cli, &err);
     options = *cronq_config_server_options(worker->config);

@@ -2,11 +2,14 @@
 /* build_store.c - from values to the URI and the options of the store. */
 #include "config/build.h"
 
+#include "base/state.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LIST_BYTES 8192
+#define LIST_BYTES         8192
+#define EMBEDDED_URI_BYTES 8192
 
 /* Indices of the choices in keys.h. */
 enum { MODE_SINGLE, MODE_SENTINEL, MODE_CLUSTER, MODE_EMBEDDED };
@@ -187,6 +190,25 @@ static const char *cluster_uri(cq_build *build)
     return cq_build_text(build, "redis-cluster%s://%s", tls_suffix(build), list);
 }
 
+/* Without a path the store that the program has when nobody names one. */
+static const char *embedded_uri(cq_build *build)
+{
+    const char *path = text(build, CQ_K_WORK_PATH), *uri = NULL;
+    cronq_error err;
+    cq_buf buf;
+
+    cq_buf_init(&buf, EMBEDDED_URI_BYTES);
+    if (path)
+        cq_sqlite_uri(&buf, path);
+    else if (cq_state_uri(&buf, &err))
+        cq_find_error(build->findings, mark_of_mode(build), "WorkConf.Mode", "%s",
+                      err.text);
+    if (buf.len && !buf.status)
+        uri = cq_build_text(build, "%s", cq_buf_text(&buf));
+    cq_buf_release(&buf);
+    return uri;
+}
+
 static const char *build_uri(cq_build *build)
 {
     const cq_value *mode = get(build, CQ_K_WORK_MODE), *addr = get(build, CQ_K_WORK_ADDR);
@@ -198,11 +220,8 @@ static const char *build_uri(cq_build *build)
         return sentinel_uri(build);
     if (kind == MODE_CLUSTER)
         return cluster_uri(build);
-    if (kind == MODE_EMBEDDED) {
-        cq_find_unbuilt(build->findings, mark_of_mode(build), "WorkConf.Mode",
-                        "embedded is not built yet");
-        return NULL;
-    }
+    if (kind == MODE_EMBEDDED)
+        return embedded_uri(build);
     if (addr->given)
         return number(build, CQ_K_WORK_NETWORK) == NETWORK_UNIX ? unix_uri(build, addr)
                                                                 : tcp_uri(build, addr);

@@ -311,8 +311,6 @@ static void each_wrong_value_has_its_message(void **state)
         { "Mode: cluster", "needs WorkConf.Addrs", CRONQ_EINVAL },
         { "{Addrs: [a], DB: 1}", "only database 0", CRONQ_EINVAL },
         { "Addrs: ['u@a']", "is not HOST:PORT", CRONQ_EINVAL },
-        { "Mode: embedded", "embedded is not built yet", CRONQ_EUNSUPPORTED },
-        { "Path: a.db", "embedded is not built yet", CRONQ_EUNSUPPORTED },
         { "TLS: {CA: x}", "WorkConf.TLS: must be", CRONQ_EINVAL },
         { "TLSCAFile: x", "WorkConf.TLSCAFile: needs WorkConf.TLS: true", CRONQ_EINVAL },
         { "{TLS: true, TLSMinVersion: 1.1}", "none of 1.2|1.3", CRONQ_EINVAL },

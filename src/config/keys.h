@@ -53,7 +53,7 @@ X(DEV_SERVER, "DevServer", UNBUILT, 0, 0, NULL, "", "") \
 X(SHUTDOWN, "Shutdown", UNBUILT, 0, 0, NULL, "", "") \
 X(PROFILING, "Profiling", UNBUILT, 0, 0, NULL, "", "") \
 X(WORK, "WorkConf", SECTION, 0, 0, NULL, "", "the store, and how it is worked on") \
-X(WORK_MODE, "WorkConf.Mode", CHOICE, 0, 0, "single|sentinel|cluster|embedded", "single when there is an `Addr`", "kind of store; embedded is not built yet") \
+X(WORK_MODE, "WorkConf.Mode", CHOICE, 0, 0, "single|sentinel|cluster|embedded", "single when there is an `Addr`", "kind of store") \
 X(WORK_NETWORK, "WorkConf.Network", CHOICE, 0, 0, "tcp|unix", "tcp", "how `Addr` is reached") \
 X(WORK_ADDR, "WorkConf.Addr", TEXT, 1, 1024, NULL, "", "HOST:PORT of the Redis server, or the path of its socket; without a port 6379") \
 X(WORK_USERNAME, "WorkConf.Username", TEXT, 0, 1024, NULL, "", "user of Redis") \
@@ -81,7 +81,7 @@ X(WORK_SENTINEL_USER, "WorkConf.SentinelUsername", TEXT, 0, 1024, NULL, "", "wit
 X(WORK_SENTINEL_PASSWORD, "WorkConf.SentinelPassword", TEXT, 0, 1024, NULL, "", "with `Mode: sentinel`") \
 X(WORK_ADDRS, "WorkConf.Addrs", TEXTS, 0, 1000, NULL, "", "with `Mode: cluster`") \
 X(WORK_REDIRECTS, "WorkConf.MaxRedirects", INT, 0, 100, NULL, "8", "with `Mode: cluster`") \
-X(WORK_PATH, "WorkConf.Path", TEXT, 1, 1024, NULL, "", "file of the store, with `Mode: embedded`") \
+X(WORK_PATH, "WorkConf.Path", TEXT, 1, 1024, NULL, "", "file of the store, with `Mode: embedded`; without it the one in the state directory") \
 X(WORK_NAMESPACE, "WorkConf.Namespace", QUEUE, 0, 200, NULL, "", "patterns become `Namespace:Pattern`, and without `Queues` its queue is served") \
 X(WORK_CONCURRENCY, "WorkConf.Concurrency", INT, 0, 10000, NULL, "0", "tasks that run at once; 0: one a CPU") \
 X(WORK_QUEUES, "WorkConf.Queues", WEIGHTS, 0, 1000, NULL, "{default: 1}", "queues to serve, each with its weight; a weight below 1 switches it off") \

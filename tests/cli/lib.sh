@@ -12,6 +12,8 @@ set -u
 work=$(mktemp -d)
 out='' err='' children='' uri=''
 unset CRONQ_URI NO_COLOR
+XDG_STATE_HOME=$work/state
+export XDG_STATE_HOME
 
 cleanup() {
     for child in $children; do

@@ -53,8 +53,10 @@ expect 0 "$CRONQ" config check "$work/worker.yaml"
 says "ok"
 expect 0 "$CRONQ" config check "$work/worker.yaml" --json
 same true "$(json ok)"
-expect 3 "$CRONQ" server -f "$work/worker.yaml"
-complains "no store is named"
+expect 0 "$CRONQ" push write "without a store"
+expect 0 "$CRONQ" server -f "$work/worker.yaml" --drain
+same "without a store" "$(cat "$work/written")"
+rm "$work/written"
 
 redis
 # A file that does not fit: the queue of an entry is not served.
