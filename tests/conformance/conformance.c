@@ -135,7 +135,7 @@ cq_outcome conformance_outcome(cq_outcome_kind kind, const char *id, uint32_t fe
 
 cq_queue_counts conformance_counts(cq_broker *broker, const char *queue)
 {
-    cq_queue_counts counts;
+    cq_queue_counts counts = { 0 };
     cronq_error err = { 0 };
 
     if (broker->inspect->counts(broker, cq_str_of(queue), CONFORMANCE_NOW_NS, &counts,

@@ -99,7 +99,7 @@ static void a_full_batch_goes_through_whole(void **state)
     enum { COUNT = CQ_BATCH_LIMIT };
     static cq_outcome outcomes[COUNT];
     char(*ids)[16] = calloc(COUNT, sizeof *ids);
-    cq_queue_counts counts;
+    cq_queue_counts counts = { 0 };
     bench b;
 
     assert_non_null(ids);
@@ -215,7 +215,7 @@ static void a_retry_waits_and_keeps_its_new_message(void **state)
 {
     cq_outcome retry = conformance_outcome(CQ_RETRY, "a", 7);
     cronq_bytes changed = conformance_message("q", "changed");
-    cq_queue_counts counts;
+    cq_queue_counts counts = { 0 };
     bench b;
 
     bench_init(&b, state, "q");

@@ -168,7 +168,7 @@ static cronq_status recover(held *h, cq_recovery_kind kind, double score)
 static void a_recovered_task_is_the_next_to_run(void **state)
 {
     cq_outcome late = conformance_outcome(CQ_DONE, "a", 7);
-    cq_queue_counts counts;
+    cq_queue_counts counts = { 0 };
     cq_expired *found;
     held h;
 
@@ -209,7 +209,7 @@ static void what_is_put_back_keeps_its_message_and_counts(void **state)
 
 static void what_has_no_retry_left_is_archived(void **state)
 {
-    cq_queue_counts counts;
+    cq_queue_counts counts = { 0 };
     cq_expired *found;
     held h;
 

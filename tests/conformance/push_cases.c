@@ -271,7 +271,7 @@ static void grouped_tasks_wait_in_their_group(void **state)
                      .id = CQ_STR("a"),
                      .group = CQ_STR("g") };
     conformance_exchange x;
-    cq_queue_counts counts;
+    cq_queue_counts counts = { 0 };
 
     conformance_exchange_init(&x, 7);
     assert_int_equal(conformance_push_item(broker, &item), CRONQ_OK);
@@ -380,7 +380,7 @@ static int compare_names(const void *a, const void *b)
 static void queues_are_listed_and_counted(void **state)
 {
     cq_broker *broker = broker_of(state);
-    cq_queue_counts counts;
+    cq_queue_counts counts = { 0 };
     cq_str *names;
     size_t count;
     cq_arena arena;
@@ -409,7 +409,7 @@ static void a_queue_is_paused_once(void **state)
 {
     cq_broker *broker = broker_of(state);
     const cq_inspect_ops *inspect = broker->inspect;
-    cq_queue_counts counts;
+    cq_queue_counts counts = { 0 };
 
     conformance_push(broker, "q", "a");
     assert_int_equal(inspect->pause(broker, CQ_STR("q"), false, 0, NULL), CRONQ_ESTATE);

@@ -22,11 +22,8 @@ cronq_status cq_redis_forward_reply(const cq_redis *redis, const cq_call *call,
     const cq_reply *reply = call->reply;
     int64_t dropped;
 
-    if (reply->type == CQ_REPLY_ERROR) {
-        CQ_WARN(&redis->logger, "due tasks of %.*s stay where they are: %.*s",
-                CQ_FMT(call->prefix), CQ_FMT(reply->text));
+    if (reply->type == CQ_REPLY_ERROR)
         return cq_conn_reply_failure(reply, err);
-    }
     if (reply->type != CQ_REPLY_ARRAY || reply->count != 2)
         return cq_fail(err, CRONQ_EPROTO, "forward was not answered with two numbers");
     dropped = cq_reply_int(&reply->elements[1], 0);

@@ -478,10 +478,13 @@ static cronq_status read_sent(cq_redis_intake *intake, cq_redis_sent *sent,
 static void read_forwards(const cq_redis_sent *sent)
 {
     size_t count = sent->call_count - sent->has_exchange, moved;
+    cronq_error err;
 
     for (size_t i = 0; i < count; i++) {
         moved = 0;
-        cq_redis_forward_reply(sent->intake->redis, &sent->calls[i], &moved, NULL);
+        err.text[0] = '\0';
+        if (cq_redis_forward_reply(sent->intake->redis, &sent->calls[i], &moved, &err))
+            complain(sent->intake, cq_str_of(err.text), 0);
         if (moved >= FORWARD_LIMIT)
             sent->exchange->more_due = true;
     }

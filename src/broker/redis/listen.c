@@ -91,37 +91,51 @@ static cronq_status subscribe(cq_conn *conn, const char *channel, cq_arena *aren
     return status;
 }
 
-/* Its id, when it may hear about changed keys; 0 when it may not. */
-static cronq_status subscribe_all(cq_redis_watch *watch, cq_arena *arena, int64_t *id,
-                                  cronq_error *err)
+static void notices_refused(cq_redis_watch *watch, const char *why)
 {
     const cq_redis *redis = watch->intake->redis;
-    cq_conn *conn = watch->listener;
+
+    if (!watch->reopen_at)
+        CQ_WARN(&redis->logger,
+                "the store does not tell about new tasks: %s; looking every %lld ms", why,
+                (long long)redis->check_ms);
+    watch->reopen_at = cq_mono_ns() + REOPEN_NS;
+}
+
+/* Its id, when it may hear about changed keys; 0 when it may not. */
+static cronq_status subscribe_notices(cq_redis_watch *watch, cq_arena *arena, int64_t *id,
+                                      cronq_error *err)
+{
     cronq_error why = { 0 };
     cronq_status status;
     cq_reply *reply;
 
-    status = cq_conn_call(conn, arena, &reply, err, 2, "CLIENT", "ID");
-    if (status)
-        return status;
-    *id = redis->no_tracking ? 0 : cq_reply_int(reply, 0);
-    status = subscribe(conn, CQ_CHANNEL_CANCEL, arena, err);
-    if (status || !*id)
-        return status;
-    status = subscribe(conn, CHANNEL_NOTICES, arena, &why);
-    if (status && cq_conn_broken(conn))
+    *id = 0;
+    if (watch->intake->redis->no_tracking)
+        return CRONQ_OK;
+    status = cq_conn_call(watch->listener, arena, &reply, &why, 2, "CLIENT", "ID");
+    if (!status && reply->type == CQ_REPLY_ERROR)
+        status = cq_conn_reply_failure(reply, &why);
+    if (!status)
+        status = subscribe(watch->listener, CHANNEL_NOTICES, arena, &why);
+    if (status == CRONQ_EIO || cq_conn_broken(watch->listener))
         return cq_fail(err, status, "%s", why.text);
-    if (!status) {
-        watch->reopen_at = 0;
+    if (status) {
+        notices_refused(watch, why.text);
         return CRONQ_OK;
     }
-    *id = 0;
-    if (!watch->reopen_at)
-        CQ_WARN(&redis->logger,
-                "the store does not tell about new tasks: %s; looking every %lld ms",
-                why.text, (long long)redis->check_ms);
-    watch->reopen_at = cq_mono_ns() + REOPEN_NS;
+    watch->reopen_at = 0;
+    *id = cq_reply_int(reply, 0);
     return CRONQ_OK;
+}
+
+/* Cancellations last: from then on messages may come between. */
+static cronq_status subscribe_all(cq_redis_watch *watch, cq_arena *arena, int64_t *id,
+                                  cronq_error *err)
+{
+    cronq_status status = subscribe_notices(watch, arena, id, err);
+
+    return status ? status : subscribe(watch->listener, CQ_CHANNEL_CANCEL, arena, err);
 }
 
 static cronq_status open_listener(cq_redis_watch *watch, cronq_error *err)

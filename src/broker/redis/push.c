@@ -42,37 +42,53 @@ static bool is_seen(cq_redis *redis, uint64_t hash)
     cq_redis_seen *seen = &redis->seen[hash % CQ_REDIS_SEEN];
     bool known;
 
-    pthread_mutex_lock(&redis->seen_lock);
+    pthread_mutex_lock(&redis->lock);
     known = seen->name_hash == hash && seen->connection == redis->connection &&
             cq_mono_ns() - seen->at_mono_ns < SEEN_TRUSTED_NS;
-    pthread_mutex_unlock(&redis->seen_lock);
+    pthread_mutex_unlock(&redis->lock);
     return known;
 }
 
-/* Someone may have removed the queue meanwhile: its name is written anew on each new
- * connection and from time to time. That it can not be written is the push's to report.
- */
-static cronq_status announce(cq_redis *redis, cq_conn *conn, cq_str queue,
-                             cq_arena *arena, cronq_error *err)
+static void set_seen(cq_redis *redis, cq_str queue)
 {
     uint64_t hash = hash_name(queue);
-    cronq_status status;
-    cq_reply *reply;
 
-    if (is_seen(redis, hash))
-        return CRONQ_OK;
-    cq_conn_command(conn, 3);
-    cq_conn_arg_text(conn, "SADD");
-    cq_conn_arg_text(conn, CQ_KEY_QUEUES);
-    cq_conn_arg_str(conn, queue);
-    status = cq_conn_read(conn, arena, &reply, err);
-    if (status || reply->type == CQ_REPLY_ERROR)
-        return status;
-    pthread_mutex_lock(&redis->seen_lock);
+    pthread_mutex_lock(&redis->lock);
     redis->seen[hash % CQ_REDIS_SEEN] =
         (cq_redis_seen){ hash, cq_mono_ns(), redis->connection };
-    pthread_mutex_unlock(&redis->seen_lock);
-    return CRONQ_OK;
+    pthread_mutex_unlock(&redis->lock);
+}
+
+/* Someone may have removed a queue meanwhile: its name is written anew on each new
+ * connection and from time to time. That it can not be written is the push's to report.
+ */
+static cronq_status announce(cq_redis *redis, cq_conn *conn, const push_round *round,
+                             cq_arena *arena, cronq_error *err)
+{
+    cq_str *unseen = cq_arena_calloc(arena, round->call_count, sizeof *unseen);
+    cronq_status status;
+    cq_reply *reply;
+    size_t count = 0;
+
+    if (!unseen)
+        return cq_fail_nomem(err);
+    for (size_t i = 0; i < round->call_count; i++) {
+        cq_str queue = round->items[round->calls[i].first].queue;
+
+        if (!is_seen(redis, hash_name(queue)))
+            unseen[count++] = queue;
+    }
+    if (!count)
+        return CRONQ_OK;
+    cq_conn_command(conn, 2 + count);
+    cq_conn_arg_text(conn, "SADD");
+    cq_conn_arg_text(conn, CQ_KEY_QUEUES);
+    for (size_t i = 0; i < count; i++)
+        cq_conn_arg_str(conn, unseen[i]);
+    status = cq_conn_read(conn, arena, &reply, err);
+    for (size_t i = 0; !status && reply->type != CQ_REPLY_ERROR && i < count; i++)
+        set_seen(redis, unseen[i]);
+    return status;
 }
 
 /* ---- encoding ---- */
@@ -269,11 +285,8 @@ static cronq_status judge_call(const cq_redis *redis, push_round *round,
 static cronq_status run_round(cq_redis *redis, cq_conn *conn, push_round *round,
                               cq_arena *arena, cronq_error *err)
 {
-    cronq_status status = CRONQ_OK, one;
+    cronq_status status = announce(redis, conn, round, arena, err), one;
 
-    for (size_t i = 0; i < round->call_count && !status; i++)
-        status =
-            announce(redis, conn, round->items[round->calls[i].first].queue, arena, err);
     if (!status)
         status = cq_redis_calls(redis, conn, round->calls, round->call_count, arena, err);
     for (size_t i = 0; i < round->call_count; i++) {

@@ -12,6 +12,8 @@
 
 #include <stdlib.h>
 
+#define CLOCK_SAMPLES 3
+
 #define CQ_LUA_TEXT(name, kind) extern const char cq_lua_##name[];
 CQ_LUA_MAP(CQ_LUA_TEXT)
 #undef CQ_LUA_TEXT
@@ -33,9 +35,15 @@ static const struct {
 };
 
 /* What is put before a script that drains. Redis before 7 refuses a script's first write
- * at maxmemory, not those that follow one that frees: a prefix is never a key. */
-static const char *const preludes[2] = { "#!lua flags=allow-oom\n",
-                                         "redis.call('DEL', KEYS[1])\n" };
+ * at maxmemory, not those that follow one that frees: a prefix is never a key, and
+ * what else is a first key is replaced as a whole. */
+static const char *const preludes[2] = {
+    "#!lua flags=allow-oom\n",
+    "local e = redis.pcall('DEL', KEYS[1])\n"
+    "if type(e) == 'table' and e.err then\n"
+    "return redis.error_reply((string.gsub(e.err, '^%-', '')))\n"
+    "end\n",
+};
 
 static cronq_status make_scripts(cq_redis *redis, cronq_error *err)
 {
@@ -68,9 +76,10 @@ static cronq_status make_scripts(cq_redis *redis, cronq_error *err)
 
 /* ---- the clock ---- */
 
-static cronq_status measure_clock(cq_redis *redis, cq_conn *conn, cronq_error *err)
+/* One measurement: the offset is within half a round trip of offset_ns. */
+static cronq_status sample_clock(cq_conn *conn, cq_clock_sample *out, cronq_error *err)
 {
-    int64_t before, after, s, us;
+    int64_t before, after, store_ns;
     cronq_status status;
     cq_reply *reply;
     cq_arena arena;
@@ -84,25 +93,47 @@ static cronq_status measure_clock(cq_redis *redis, cq_conn *conn, cronq_error *e
     else if (!status && (reply->type != CQ_REPLY_ARRAY || reply->count != 2))
         status = cq_fail(err, CRONQ_EPROTO, "TIME was not answered with two numbers");
     if (!status) {
-        s = cq_reply_int(&reply->elements[0], 0);
-        us = cq_reply_int(&reply->elements[1], 0);
-        atomic_store(&redis->offset_ns,
-                     s * CQ_NS_PER_S + us * 1000 - (before + (after - before) / 2));
+        store_ns = cq_reply_int(&reply->elements[0], 0) * CQ_NS_PER_S +
+                   cq_reply_int(&reply->elements[1], 0) * 1000;
+        *out = (cq_clock_sample){ store_ns - (before + (after - before) / 2),
+                                  (after - before) / 2 };
     }
     cq_arena_release(&arena);
     return status;
 }
 
+/* The better one is believed, unless the two contradict: then time has passed, and it is
+ * the newer. */
+static void believe(cq_redis *redis, cq_clock_sample sample)
+{
+    cq_clock_sample *known = &redis->clock;
+    int64_t apart;
+
+    pthread_mutex_lock(&redis->lock);
+    apart = llabs(sample.offset_ns - known->offset_ns);
+    if (known->error_ns == 0 || sample.error_ns <= known->error_ns ||
+        apart > sample.error_ns) {
+        *known = sample;
+        atomic_store(&redis->offset_ns, sample.offset_ns);
+    }
+    pthread_mutex_unlock(&redis->lock);
+}
+
 static cronq_status sync_clock(cq_broker *broker, cronq_error *err)
 {
     cq_redis *redis = cq_redis_of(broker);
+    cq_clock_sample sample;
     cronq_status status;
     cq_conn *conn;
 
     status = cq_pool_take(redis->pool, &conn, err);
     if (status)
         return status;
-    status = measure_clock(redis, conn, err);
+    for (int i = 0; i < CLOCK_SAMPLES && !status; i++) {
+        status = sample_clock(conn, &sample, err);
+        if (!status)
+            believe(redis, sample);
+    }
     cq_pool_give(redis->pool, conn);
     return status;
 }
@@ -112,13 +143,24 @@ static int64_t now_ns(cq_broker *broker)
     return cq_mono_ns() + atomic_load(&cq_redis_of(broker)->offset_ns);
 }
 
+/* A store that does not tell the time is served by this machine's. */
 static cronq_status prepare(cq_conn *conn, void *arg, cronq_error *err)
 {
     cq_redis *redis = arg;
+    cq_clock_sample sample;
+    cronq_error why = { 0 };
+    cronq_status status;
 
     atomic_fetch_add(&redis->connection, 1);
     atomic_fetch_add(&redis->broker.opened_count, 1);
-    return measure_clock(redis, conn, err);
+    status = sample_clock(conn, &sample, &why);
+    if (!status)
+        believe(redis, sample);
+    else if (cq_conn_broken(conn))
+        return cq_fail(err, status, "%s", why.text);
+    else
+        CQ_DEBUG(&redis->logger, "the store does not tell the time: %s", why.text);
+    return CRONQ_OK;
 }
 
 /* ---- opening ---- */
@@ -141,7 +183,7 @@ static void redis_free(cq_broker *broker)
     cq_redis *redis = cq_redis_of(broker);
 
     cq_pool_free(redis->pool);
-    pthread_mutex_destroy(&redis->seen_lock);
+    pthread_mutex_destroy(&redis->lock);
     free(redis->bodies);
     free(redis);
 }
@@ -225,7 +267,7 @@ cronq_status cq_redis_open(const cq_broker_options *options, cq_broker **out,
     redis->as_before_7 = options->as_before_7;
     redis->no_tracking = options->no_tracking;
     atomic_init(&redis->offset_ns, cq_wall_ns() - cq_mono_ns());
-    pthread_mutex_init(&redis->seen_lock, NULL);
+    pthread_mutex_init(&redis->lock, NULL);
     status = make_scripts(redis, err);
     if (!status)
         status = connect_pool(redis, options, err);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* broker/redis/redis.h - what the files of the Redis broker share.
  *
- * Every script takes prefixes of queues ("asynq:{Q}:") as keys. A script that drains is
- * run even at maxmemory: from Redis 7 on by a flag in its first line, before by beginning
- * with a write that frees (redis.c). Scripts are called in batches that are sent whole
- * and then read whole; what was refused with NOSCRIPT is loaded and sent again, which is
- * safe because nothing of it has run. */
+ * A script's keys are prefixes of queues ("asynq:{Q}:"), but for beat and entries. A
+ * script that drains is run even at maxmemory: from Redis 7 on by a flag in its first
+ * line, before by beginning with a write that frees (redis.c). Scripts are called in
+ * batches that are sent whole and then read whole; what was refused with NOSCRIPT is
+ * loaded and sent again, which is safe because nothing of it has run. */
 #ifndef CQ_BROKER_REDIS_REDIS_H
 #define CQ_BROKER_REDIS_REDIS_H
 
@@ -23,7 +23,9 @@
 /* clang-format off */
 #define CQ_LUA_MAP(X)     \
     X(adopt, DRAINS)      \
+    X(beat, DRAINS)       \
     X(counts, DRAINS)     \
+    X(entries, DRAINS)    \
     X(exchange, SETTLES)  \
     X(expired, DRAINS)    \
     X(extend, DRAINS)     \
@@ -54,6 +56,10 @@ typedef struct cq_redis_seen {
 
 #define CQ_REDIS_SEEN 256
 
+typedef struct cq_clock_sample {
+    int64_t offset_ns, error_ns; /* of the store's clock to the monotonic one; 0: none */
+} cq_clock_sample;
+
 typedef struct cq_redis {
     cq_broker broker; /* first */
     cq_pool *pool;
@@ -64,8 +70,9 @@ typedef struct cq_redis {
     _Atomic uint32_t connection;        /* counts them: a new one may be of a new store */
     cq_script scripts[2][CQ_LUA_COUNT]; /* [1]: for Redis before 7 */
     char *bodies;                       /* of all scripts */
-    pthread_mutex_t seen_lock;
-    cq_redis_seen seen[CQ_REDIS_SEEN]; /* by the hash's lowest bits */
+    pthread_mutex_t lock;               /* over what follows */
+    cq_clock_sample clock;              /* the one that is believed */
+    cq_redis_seen seen[CQ_REDIS_SEEN];  /* by the hash's lowest bits */
 } cq_redis;
 
 static inline cq_redis *cq_redis_of(cq_broker *broker)

@@ -264,6 +264,61 @@ static void at_maxmemory_pushes_are_refused_and_workers_go_on(void **state)
     assert_int_equal(conformance_push_item(b->broker, &unique), CRONQ_OK);
 }
 
+/* ---- not now ---- */
+
+/* Nothing is stored, and it is worth coming back. */
+static void a_store_that_can_not_write_now_is_come_back_to(void **state)
+{
+    static const char *const rows[][2] = {
+        { "CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0" },
+        { "REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE" },
+    };
+    bench *b = *state;
+    cronq_status status;
+
+    for (size_t i = 0; i < 2; i++) {
+        char id[8] = { (char)('a' + i), '\0' };
+        cq_push item = { .queue = CQ_STR("q"),
+                         .id = cq_str_of(id),
+                         .message = CRONQ_LIT("x") };
+
+        conformance_take(&b->x, b->intake, 2, 0);
+        redis_server_do(b->server, rows[i][0]);
+        status = b->broker->ops->push(b->broker, &item, 1, NOW_NS, NULL);
+        assert_int_equal(status, CRONQ_EIO);
+        send(b, &b->x.exchange, 1);
+        assert_int_equal(recv_one(b, &b->x.exchange), CRONQ_EIO);
+        redis_server_do(b->server, rows[i][1]);
+        while (b->broker->ops->push(b->broker, &item, 1, NOW_NS, NULL))
+            cq_sleep_ms(20);
+        assert_int_equal(item.status, CRONQ_OK);
+        while (b->intake->ops->exchange_send(b->intake, &b->x.exchange, NULL) ||
+               recv_one(b, &b->x.exchange))
+            cq_sleep_ms(20);
+        assert_string_equal(conformance_ids(&b->x), id);
+    }
+}
+
+static void a_producer_needs_few_rights(void **state)
+{
+    cq_push item = { .queue = CQ_STR("q"), .id = CQ_STR("a"), .message = CRONQ_LIT("x") };
+    bench *b = *state;
+    char uri[128];
+
+    close_broker(b);
+    redis_server_do(b->server, "ACL SETUSER p on >pw ~asynq:* -@all +ping +auth +hello "
+                               "+evalsha +eval +script|load +sadd +exists +hset +hget "
+                               "+lpush +llen +zadd +zcard +scard +set +get");
+    snprintf(uri, sizeof uri, "redis-socket://p:pw@%s", redis_server_socket(b->server));
+    open_with(b, uri);
+    assert_int_equal(b->broker->ops->push(b->broker, &item, 1, NOW_NS, NULL), CRONQ_OK);
+    assert_int_equal(item.status, CRONQ_OK);
+    item.id = CQ_STR("b");
+    redis_server_do(b->server, "ACL SETUSER p -hset");
+    assert_int_equal(b->broker->ops->push(b->broker, &item, 1, NOW_NS, NULL), CRONQ_OK);
+    assert_int_equal(item.status, CRONQ_EPROTO); /* Redis tells no more within scripts */
+}
+
 /* ---- what others wrote ---- */
 
 static void a_broken_queue_does_not_stop_the_others(void **state)
@@ -686,6 +741,8 @@ int main(void)
         CASE(nothing_is_in_flight_after_a_failure),
         CASE(a_restarted_server_is_found_again),
         CASE(at_maxmemory_pushes_are_refused_and_workers_go_on),
+        CASE(a_store_that_can_not_write_now_is_come_back_to),
+        CASE(a_producer_needs_few_rights),
         CASE(a_broken_queue_does_not_stop_the_others),
         CASE(broken_parts_that_an_outcome_needs_are_seen_before_it_is_written),
         CASE(ids_without_a_task_are_dropped),

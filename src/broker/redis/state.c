@@ -1,155 +1,152 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/redis/state.c - what servers and schedulers tell about themselves. */
+/* broker/redis/state.c - what servers and schedulers tell about themselves.
+ *
+ * A key and its entry in the set of all such keys are in different slots of a cluster:
+ * they are written one after the other, the set first. */
 #include "broker/redis/redis.h"
 
 #include "base/error.h"
 #include "codec/key.h"
 
-/* Commands sent in one transaction, so that no reader sees half of it. */
-typedef struct transaction {
+#define HISTORY_COUNT 1000
+#define PHASE_TTL_S   ((int64_t)90 * 24 * 3600)
+#define KEY_BYTES     4096
+
+/* ---- plain commands in one write ---- */
+
+typedef struct pipeline {
     cq_conn *conn;
     size_t count;
-} transaction;
+} pipeline;
 
-static void begin(transaction *t, cq_conn *conn)
+static void add(pipeline *p, const char *name, const char *set, size_t argc)
 {
-    *t = (transaction){ conn, 0 };
-    cq_conn_command(conn, 1);
-    cq_conn_arg_text(conn, "MULTI");
+    p->count++;
+    cq_conn_command(p->conn, argc);
+    cq_conn_arg_text(p->conn, name);
+    if (set)
+        cq_conn_arg_text(p->conn, set);
 }
 
-static void add(transaction *t, const char *name, size_t argc)
+static void add_expiry(pipeline *p, const char *set, cq_str key, int64_t at_s)
 {
-    t->count++;
-    cq_conn_command(t->conn, argc);
-    cq_conn_arg_text(t->conn, name);
+    add(p, "ZADD", set, 4);
+    cq_conn_arg_int(p->conn, at_s);
+    cq_conn_arg_str(p->conn, key);
 }
 
-/* EXEC; all replies read. The first error is the failure. */
-static cronq_status commit(transaction *t, cq_arena *arena, cronq_error *err)
+static void add_zrem(pipeline *p, const char *set, cq_str key)
+{
+    add(p, "ZREM", set, 3);
+    cq_conn_arg_str(p->conn, key);
+}
+
+static void add_del(pipeline *p, cq_str key)
+{
+    add(p, "DEL", NULL, 2);
+    cq_conn_arg_str(p->conn, key);
+}
+
+/* Read all replies. That the store is full is no failure: the set keeps its old entry. */
+static cronq_status finish(pipeline *p, cq_arena *arena, cronq_error *err)
 {
     cronq_status status, first = CRONQ_OK;
     cq_reply *reply;
 
-    cq_conn_command(t->conn, 1);
-    cq_conn_arg_text(t->conn, "EXEC");
-    for (size_t i = 0; i < t->count + 2; i++) {
-        status = cq_conn_read(t->conn, arena, &reply, err);
+    for (size_t i = 0; i < p->count; i++) {
+        status = cq_conn_read(p->conn, arena, &reply, first ? NULL : err);
         if (status)
             return status;
-        if (reply->type == CQ_REPLY_ERROR && !first)
+        if (reply->type == CQ_REPLY_ERROR && !cq_reply_is_error(reply, "OOM") && !first)
             first = cq_conn_reply_failure(reply, err);
     }
-    for (size_t i = 0; reply->type == CQ_REPLY_ARRAY && i < reply->count; i++)
-        if (reply->elements[i].type == CQ_REPLY_ERROR && !first)
-            first = cq_conn_reply_failure(&reply->elements[i], err);
     return first;
 }
 
-typedef void fill_fn(transaction *t, const void *arg);
+/* ---- doing it: plain commands, then a script when there is one ---- */
 
-static cronq_status transact(cq_broker *broker, fill_fn *fill, const void *arg,
-                             cronq_error *err)
+typedef struct telling {
+    cq_str key, other_key; /* other_key: of workers */
+    void (*fill)(pipeline *p, const struct telling *t);
+    cq_call_fn *encode; /* NULL: no script */
+    cq_lua lua;
+    const void *what;
+    size_t count;
+    int64_t at_s, ttl_s;
+} telling;
+
+static cronq_status tell(cq_broker *broker, const telling *t, cronq_error *err)
 {
     cq_redis *redis = cq_redis_of(broker);
+    cq_call call = { .lua = t->lua, .encode = t->encode, .arg = t };
+    pipeline p = { 0 };
     cronq_status status;
     cq_arena arena;
-    transaction t;
-    cq_conn *conn;
 
-    status = cq_pool_take(redis->pool, &conn, err);
+    status = cq_pool_take(redis->pool, &p.conn, err);
     if (status)
         return status;
     cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
-    begin(&t, conn);
-    fill(&t, arg);
-    status = commit(&t, &arena, err);
+    t->fill(&p, t);
+    status = finish(&p, &arena, err);
+    if (!status && t->encode)
+        status = cq_redis_calls(redis, p.conn, &call, 1, &arena, err);
+    if (!status && t->encode && call.reply->type == CQ_REPLY_ERROR)
+        status = cq_conn_reply_failure(call.reply, err);
     cq_arena_release(&arena);
-    cq_pool_give(redis->pool, conn);
+    cq_pool_give(redis->pool, p.conn);
     return status;
 }
 
 /* ---- servers ---- */
 
-typedef struct beat_args {
-    const cq_beat *beat;
-    cq_str server, workers; /* keys */
-} beat_args;
-
-static void add_expiry(transaction *t, const char *set, cq_str key, int64_t at_s)
+static void fill_beat(pipeline *p, const telling *t)
 {
-    add(t, "ZADD", 4);
-    cq_conn_arg_text(t->conn, set);
-    cq_conn_arg_int(t->conn, at_s);
-    cq_conn_arg_str(t->conn, key);
+    add_expiry(p, CQ_KEY_SERVERS, t->key, t->at_s);
+    add_expiry(p, CQ_KEY_WORKERS, t->other_key, t->at_s);
 }
 
-static void add_del(transaction *t, cq_str key)
+static void encode_beat(cq_conn *conn, const cq_script *script, const cq_call *call)
 {
-    add(t, "DEL", 2);
-    cq_conn_arg_str(t->conn, key);
-}
+    const telling *t = call->arg;
+    const cq_beat *beat = t->what;
 
-static void fill_beat(transaction *t, const void *arg)
-{
-    const beat_args *args = arg;
-    const cq_beat *beat = args->beat;
-    int64_t expiry_s = cq_ns_to_s(beat->now_ns) + beat->ttl_s;
-
-    add_expiry(t, CQ_KEY_SERVERS, args->server, expiry_s);
-    add_expiry(t, CQ_KEY_WORKERS, args->workers, expiry_s);
-    add(t, "SETEX", 4);
-    cq_conn_arg_str(t->conn, args->server);
-    cq_conn_arg_int(t->conn, beat->ttl_s);
-    cq_conn_arg(t->conn, beat->info.data, beat->info.len);
-    add_del(t, args->workers);
-    if (!beat->worker_count)
-        return;
-    add(t, "HSET", 2 + 2 * beat->worker_count);
-    cq_conn_arg_str(t->conn, args->workers);
+    cq_script_call(conn, script, 2, 2 + 2 * beat->worker_count);
+    cq_conn_arg_str(conn, t->key);
+    cq_conn_arg_str(conn, t->other_key);
+    cq_conn_arg_int(conn, beat->ttl_s);
+    cq_conn_arg(conn, beat->info.data, beat->info.len);
     for (size_t i = 0; i < beat->worker_count; i++) {
-        cq_conn_arg_str(t->conn, beat->workers[i].task_id);
-        cq_conn_arg(t->conn, beat->workers[i].info.data, beat->workers[i].info.len);
+        cq_conn_arg_str(conn, beat->workers[i].task_id);
+        cq_conn_arg(conn, beat->workers[i].info.data, beat->workers[i].info.len);
     }
-    add(t, "EXPIRE", 3);
-    cq_conn_arg_str(t->conn, args->workers);
-    cq_conn_arg_int(t->conn, beat->ttl_s);
 }
 
-static void add_zrem(transaction *t, const char *set, cq_str key)
+static void fill_beat_clear(pipeline *p, const telling *t)
 {
-    add(t, "ZREM", 3);
-    cq_conn_arg_text(t->conn, set);
-    cq_conn_arg_str(t->conn, key);
+    add_zrem(p, CQ_KEY_SERVERS, t->key);
+    add_zrem(p, CQ_KEY_WORKERS, t->other_key);
+    add_del(p, t->key);
+    add_del(p, t->other_key);
 }
 
-static void fill_clear(transaction *t, const void *arg)
-{
-    const beat_args *args = arg;
-
-    add_zrem(t, CQ_KEY_SERVERS, args->server);
-    add_zrem(t, CQ_KEY_WORKERS, args->workers);
-    add_del(t, args->server);
-    add_del(t, args->workers);
-}
-
-static cronq_status with_keys(cq_broker *broker, const cq_beat *beat, fill_fn *fill,
+static cronq_status tell_beat(cq_broker *broker, const cq_beat *beat, telling t,
                               cronq_error *err)
 {
     cronq_status status;
     cq_buf server, workers;
 
-    cq_buf_init(&server, 4096);
-    cq_buf_init(&workers, 4096);
+    cq_buf_init(&server, KEY_BYTES);
+    cq_buf_init(&workers, KEY_BYTES);
     cq_key_server(&server, beat->host, beat->pid, beat->server_id);
     cq_key_workers(&workers, beat->host, beat->pid, beat->server_id);
+    t.key = cq_buf_str(&server);
+    t.other_key = cq_buf_str(&workers);
     if (server.status || workers.status)
         status = cq_fail(err, server.status ? server.status : workers.status,
                          "the key of a server does not fit");
     else
-        status = transact(broker, fill,
-                          &(beat_args){ beat, cq_buf_str(&server), cq_buf_str(&workers) },
-                          err);
+        status = tell(broker, &t, err);
     cq_buf_release(&server);
     cq_buf_release(&workers);
     return status;
@@ -157,62 +154,70 @@ static cronq_status with_keys(cq_broker *broker, const cq_beat *beat, fill_fn *f
 
 cronq_status cq_redis_beat(cq_broker *broker, const cq_beat *beat, cronq_error *err)
 {
-    return with_keys(broker, beat, fill_beat, err);
+    return tell_beat(broker, beat,
+                     (telling){ .fill = fill_beat,
+                                .encode = encode_beat,
+                                .lua = CQ_LUA_beat,
+                                .what = beat,
+                                .at_s = cq_ns_to_s(beat->now_ns) + beat->ttl_s },
+                     err);
 }
 
 cronq_status cq_redis_beat_clear(cq_broker *broker, const cq_beat *beat, cronq_error *err)
 {
-    return with_keys(broker, beat, fill_clear, err);
+    return tell_beat(broker, beat, (telling){ .fill = fill_beat_clear }, err);
 }
 
 /* ---- schedulers ---- */
 
-#define HISTORY_COUNT 1000
-#define PHASE_TTL_S   ((int64_t)90 * 24 * 3600)
-
-typedef struct entries_args {
-    cq_str key;
-    const cronq_bytes *entries;
-    size_t count;
-    int64_t expiry_s, ttl_s;
-} entries_args;
-
-static void fill_entries(transaction *t, const void *arg)
+static void fill_entries(pipeline *p, const telling *t)
 {
-    const entries_args *args = arg;
-
-    add_expiry(t, CQ_KEY_SCHEDULERS, args->key, args->expiry_s);
-    add_del(t, args->key);
-    if (!args->count)
-        return;
-    add(t, "LPUSH", 2 + args->count);
-    cq_conn_arg_str(t->conn, args->key);
-    for (size_t i = 0; i < args->count; i++)
-        cq_conn_arg(t->conn, args->entries[i].data, args->entries[i].len);
-    add(t, "EXPIRE", 3);
-    cq_conn_arg_str(t->conn, args->key);
-    cq_conn_arg_int(t->conn, args->ttl_s);
+    add_expiry(p, CQ_KEY_SCHEDULERS, t->key, t->at_s);
 }
 
-static void fill_no_entries(transaction *t, const void *arg)
+static void encode_entries(cq_conn *conn, const cq_script *script, const cq_call *call)
 {
-    const entries_args *args = arg;
+    const telling *t = call->arg;
+    const cronq_bytes *entries = t->what;
 
-    add_zrem(t, CQ_KEY_SCHEDULERS, args->key);
-    add_del(t, args->key);
+    cq_script_call(conn, script, 1, 1 + t->count);
+    cq_conn_arg_str(conn, t->key);
+    cq_conn_arg_int(conn, t->ttl_s);
+    for (size_t i = 0; i < t->count; i++)
+        cq_conn_arg(conn, entries[i].data, entries[i].len);
 }
 
-static cronq_status with_scheduler(cq_broker *broker, cq_str scheduler_id, fill_fn *fill,
-                                   entries_args *args, cronq_error *err)
+static void fill_no_entries(pipeline *p, const telling *t)
+{
+    add_zrem(p, CQ_KEY_SCHEDULERS, t->key);
+    add_del(p, t->key);
+}
+
+static void fill_event(pipeline *p, const telling *t)
+{
+    const cronq_bytes *event = t->what;
+
+    add(p, "ZADD", NULL, 4);
+    cq_conn_arg_str(p->conn, t->key);
+    cq_conn_arg_int(p->conn, t->at_s);
+    cq_conn_arg(p->conn, event->data, event->len);
+    add(p, "ZREMRANGEBYRANK", NULL, 4);
+    cq_conn_arg_str(p->conn, t->key);
+    cq_conn_arg_int(p->conn, 0);
+    cq_conn_arg_int(p->conn, -HISTORY_COUNT - 1);
+}
+
+static cronq_status tell_entries(cq_broker *broker, void (*name)(cq_buf *out, cq_str id),
+                                 cq_str id, telling t, cronq_error *err)
 {
     cronq_status status;
     cq_buf key;
 
-    cq_buf_init(&key, 4096);
-    cq_key_scheduler(&key, scheduler_id);
-    args->key = cq_buf_str(&key);
-    status = key.status ? cq_fail(err, key.status, "a scheduler's id does not fit")
-                        : transact(broker, fill, args, err);
+    cq_buf_init(&key, KEY_BYTES);
+    name(&key, id);
+    t.key = cq_buf_str(&key);
+    status = key.status ? cq_fail(err, key.status, "the key of a scheduler does not fit")
+                        : tell(broker, &t, err);
     cq_buf_release(&key);
     return status;
 }
@@ -221,58 +226,33 @@ cronq_status cq_redis_write_entries(cq_broker *broker, cq_str scheduler_id,
                                     const cronq_bytes *entries, size_t count,
                                     int64_t now_ns, int64_t ttl_s, cronq_error *err)
 {
-    entries_args args = { .entries = entries,
-                          .count = count,
-                          .expiry_s = cq_ns_to_s(now_ns) + ttl_s,
-                          .ttl_s = ttl_s };
-
-    return with_scheduler(broker, scheduler_id, fill_entries, &args, err);
+    return tell_entries(broker, cq_key_scheduler, scheduler_id,
+                        (telling){ .fill = fill_entries,
+                                   .encode = encode_entries,
+                                   .lua = CQ_LUA_entries,
+                                   .what = entries,
+                                   .count = count,
+                                   .at_s = cq_ns_to_s(now_ns) + ttl_s,
+                                   .ttl_s = ttl_s },
+                        err);
 }
 
 cronq_status cq_redis_clear_entries(cq_broker *broker, cq_str scheduler_id,
                                     cronq_error *err)
 {
-    return with_scheduler(broker, scheduler_id, fill_no_entries, &(entries_args){ 0 },
-                          err);
-}
-
-typedef struct event_args {
-    cq_str key;
-    cronq_bytes event;
-    int64_t at_s;
-} event_args;
-
-static void fill_event(transaction *t, const void *arg)
-{
-    const event_args *args = arg;
-
-    add(t, "ZADD", 4);
-    cq_conn_arg_str(t->conn, args->key);
-    cq_conn_arg_int(t->conn, args->at_s);
-    cq_conn_arg(t->conn, args->event.data, args->event.len);
-    add(t, "ZREMRANGEBYRANK", 4);
-    cq_conn_arg_str(t->conn, args->key);
-    cq_conn_arg_int(t->conn, 0);
-    cq_conn_arg_int(t->conn, -HISTORY_COUNT - 1);
+    return tell_entries(broker, cq_key_scheduler, scheduler_id,
+                        (telling){ .fill = fill_no_entries }, err);
 }
 
 cronq_status cq_redis_record_event(cq_broker *broker, cq_str entry_id, cronq_bytes event,
                                    int64_t now_ns, cronq_error *err)
 {
-    cronq_status status;
-    cq_buf key;
-
-    cq_buf_init(&key, 4096);
-    cq_key_history(&key, entry_id);
-    status =
-        key.status
-            ? cq_fail(err, key.status, "an entry's id does not fit")
-            : transact(broker, fill_event,
-                       &(event_args){ cq_buf_str(&key), event, cq_ns_to_s(now_ns) }, err);
-    cq_buf_release(&key);
-    return status;
+    return tell_entries(
+        broker, cq_key_history, entry_id,
+        (telling){ .fill = fill_event, .what = &event, .at_s = cq_ns_to_s(now_ns) }, err);
 }
 
+/* The first scheduler's moment stays as long as one asks for it now and then. */
 cronq_status cq_redis_every_phase(cq_broker *broker, cq_str queue, cq_str entry_id,
                                   int64_t mine_s, int64_t *out_s, cronq_error *err)
 {

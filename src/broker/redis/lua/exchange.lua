@@ -23,11 +23,12 @@ end
 
 -- Everything that may be of a wrong type is read before anything is written.
 local function check(p, active, kinds)
-    call('LLEN', active)
+    local length = call('LLEN', active)
     if kinds[1] then call('ZCARD', p .. 'completed') end
     if kinds[2] then call('ZCARD', p .. 'retry') end
     if kinds[3] then call('ZCARD', p .. 'archived') end
     if kinds[4] then call('LLEN', p .. 'pending') end
+    return length
 end
 
 local function settle(p, at, n)
@@ -40,7 +41,9 @@ local function settle(p, at, n)
     end
     local active, t = p .. 'active', p .. 't:'
     local scores = call('ZMSCORE', p .. 'lease', unpack(ids))
-    check(p, active, kinds)
+    -- The oldest are at the tail, and mostly the first to end; but where many older ones
+    -- stay, what is young is nearer to the head.
+    local crowded = check(p, active, kinds) > 4 * n + 100
     local gone, dead, back, written = {}, {}, {}, 0
     local processed, failed = 0, 0
     for i = 1, n do
@@ -51,7 +54,7 @@ local function settle(p, at, n)
             status[i] = 'o'
             written = written + 1
             gone[written] = id
-            call('LREM', active, code % 32 >= 16 and 1 or -1, id)
+            call('LREM', active, crowded and code % 32 >= 16 and 1 or -1, id)
             local kind, a = code % 8, first[i]
             if kind == 0 then
                 dead[#dead + 1] = t .. id

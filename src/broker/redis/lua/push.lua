@@ -5,12 +5,34 @@
 -- code  kind (0 now, 1 later, 2 group) + 4 with a group + 8 unique + 16 a tick
 --       + 32 not while the last run is not over + 64 sent before
 -- Returns for each item: o stored, e the id exists, d duplicate, s skipped, f the store is
--- full, p broken, or, when it was sent before and another message is stored: that message
+-- full, p and why it can not be, or, when it was sent before and another message is stored: that message
 -- after an m.
 local call, try = redis.call, redis.pcall
 local ARGV, p = ARGV, KEYS[1]
 local now_ns, now = ARGV[1], ARGV[2]
 local TICK_TTL, LAST_TTL = 3600, 7776000
+local waiting, waiting_count = {}, 0 -- ids that go to pending when all are through
+
+local function wait_in_line(id)
+    waiting_count = waiting_count + 1
+    waiting[waiting_count] = id
+end
+
+-- A verdict from an error. What the whole store refuses (it is a replica, it can not
+-- save) it refuses before the first write, so nothing has been stored: fatal then.
+local fatal
+local function failure(err)
+    local text = type(err) == 'table' and err.err or err
+    local coded = string.match(text, '%u%u+ .*')
+    local word = coded and string.match(coded, '^%u+')
+    if word == 'OOM' then return 'f' end
+    if word and word ~= 'WRONGTYPE' and word ~= 'ERR' then fatal = coded end
+    return 'p' .. text
+end
+
+-- Is pending a list? Asked once, before anything is written.
+local broken = try('LLEN', p .. 'pending')
+broken = type(broken) == 'table' and broken.err
 
 -- Is the task with this id still to run or running?
 local function unfinished(id)
@@ -43,7 +65,7 @@ local function refused(item)
 end
 
 local CHECK = {
-    [0] = function() call('LLEN', p .. 'pending') end,
+    [0] = function() if broken then error(broken, 0) end end,
     [1] = function(item)
         call('ZCARD', p .. 'scheduled')
         if item.group then
@@ -61,7 +83,7 @@ local STORE = {
     [0] = function(item, fields)
         call('HSET', item.key, 'msg', item.message, 'state', 'pending', 'pending_since', now_ns,
              unpack(fields))
-        call('LPUSH', p .. 'pending', item.id)
+        wait_in_line(item.id)
     end,
     [1] = function(item, fields)
         call('HSET', item.key, 'msg', item.message, 'state', 'scheduled', unpack(fields))
@@ -114,13 +136,28 @@ local function next_item()
     return item
 end
 
-local reply = {}
-while at <= #ARGV do
-    local ok, verdict = pcall(push, next_item())
-    if not ok then
-        local text = type(verdict) == 'table' and verdict.err or verdict
-        verdict = string.find(text, 'OOM', 1, true) and 'f' or 'p' .. text
-    end
-    reply[#reply + 1] = verdict
+-- A task to run now, with nothing else about it: most are.
+local function push_plain(id, message)
+    local key = p .. 't:' .. id
+    if broken then return failure(broken) end
+    if call('EXISTS', key) == 1 then return 'e' end
+    local stored = try('HSET', key, 'msg', message, 'state', 'pending', 'pending_since', now_ns)
+    if type(stored) == 'table' then return failure(stored) end
+    wait_in_line(id)
+    return 'o'
 end
+
+local reply, n, count = {}, 0, #ARGV
+while at <= count do
+    n = n + 1
+    if ARGV[at + 2] == '0' then
+        reply[n] = push_plain(ARGV[at], ARGV[at + 1])
+        at = at + 3
+    else
+        local ok, verdict = pcall(push, next_item())
+        reply[n] = ok and verdict or failure(verdict)
+    end
+end
+if fatal then return redis.error_reply(fatal) end
+if waiting_count > 0 then call('LPUSH', p .. 'pending', unpack(waiting)) end
 return reply
