@@ -6,15 +6,16 @@
 
 #include <stdlib.h>
 
-#define AHEAD_WORK_NS     (5 * CQ_NS_PER_MS)
-#define AHEAD_PATIENCE_NS (100 * CQ_NS_PER_MS)
-#define MEAN_SHIFT        4 /* the running mean forgets a sixteenth with each task */
-#define REST_LEAST_NS     CQ_NS_PER_MS
-#define BATCH_WORK_NS     (500 * 1000)
-#define BATCH_PATIENCE_MS 1
-#define RETRY_FIRST_MS    50
-#define RETRY_LIMIT_MS    5000
-#define RETRY_DOUBLINGS   10
+#define AHEAD_WORK_NS        (5 * CQ_NS_PER_MS)
+#define AHEAD_PATIENCE_NS    (100 * CQ_NS_PER_MS)
+#define MEAN_SHIFT           4 /* the running mean forgets a sixteenth with each task */
+#define REST_LEAST_NS        CQ_NS_PER_MS
+#define BATCH_WORK_NS        (500 * 1000)
+#define BATCH_PATIENCE_MS    1
+#define RETRY_FIRST_MS       50
+#define RETRY_LIMIT_MS       1000 /* the broker spaces out its dialling itself */
+#define RETRY_DOUBLINGS      5
+#define BAD_ANSWERS_REPORTED 2
 
 /* ---- how much ---- */
 
@@ -142,7 +143,7 @@ static void give_back_waiting(cq_fetcher *fetcher)
 
 /* ---- the store goes and comes ---- */
 
-static void failed(cq_fetcher *fetcher, const cronq_error *err)
+static void back_off(cq_fetcher *fetcher)
 {
     uint32_t doublings =
         fetcher->failures < RETRY_DOUBLINGS ? fetcher->failures : RETRY_DOUBLINGS;
@@ -151,21 +152,28 @@ static void failed(cq_fetcher *fetcher, const cronq_error *err)
     if (delay_ms > RETRY_LIMIT_MS)
         delay_ms = RETRY_LIMIT_MS;
     delay_ms -= (int64_t)cq_random_below(&fetcher->random, (uint64_t)delay_ms / 2);
-    if (fetcher->failures++ == 0) {
+    if (fetcher->failures++ == 0)
         fetcher->down_since_mono_ns = cq_mono_ns();
-        CQ_WARN(&fetcher->worker->logger, "cannot fetch tasks, trying again: %s",
-                err->text);
-    }
     fetcher->more_work = true;
     fetcher->retry_at_mono_ns = cq_mono_ns() + delay_ms * CQ_NS_PER_MS;
 }
 
+/* Something was asked and badly answered, or not at all. One lost connection is nobody's
+ * worry, and of a store that cannot be reached its broker speaks. */
+static void failed(cq_fetcher *fetcher, const cronq_error *err)
+{
+    back_off(fetcher);
+    if (++fetcher->bad_answers == BAD_ANSWERS_REPORTED)
+        CQ_WARN(&fetcher->worker->logger, "cannot fetch tasks, trying again: %s",
+                err->text);
+}
+
 static void succeeded(cq_fetcher *fetcher)
 {
-    if (fetcher->failures == 0)
-        return;
-    CQ_INFO(&fetcher->worker->logger, "fetching tasks again, after %lld ms",
-            (long long)((cq_mono_ns() - fetcher->down_since_mono_ns) / CQ_NS_PER_MS));
+    if (fetcher->bad_answers >= BAD_ANSWERS_REPORTED)
+        CQ_INFO(&fetcher->worker->logger, "fetching tasks again, after %lld ms",
+                (long long)((cq_mono_ns() - fetcher->down_since_mono_ns) / CQ_NS_PER_MS));
+    fetcher->bad_answers = 0;
     fetcher->failures = 0;
     fetcher->retry_at_mono_ns = 0;
 }
@@ -309,7 +317,9 @@ static void step(cq_fetcher *fetcher)
     if (should_send(fetcher, budget)) {
         atomic_store(&fetcher->idle, false);
         status = cq_flight_send(fetcher, budget, &err);
-        if (status)
+        if (status == CRONQ_EIO || status == CRONQ_EAUTH)
+            back_off(fetcher);
+        else if (status)
             failed(fetcher, &err);
         return;
     }

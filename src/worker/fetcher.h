@@ -73,7 +73,8 @@ typedef struct cq_fetcher {
     size_t lost_count;
     int64_t look_at_mono_ns;
 
-    uint32_t failures; /* in a row */
+    uint32_t failures;    /* in a row */
+    uint32_t bad_answers; /* among them */
     int64_t retry_at_mono_ns;
     int64_t down_since_mono_ns;
     cq_random random;

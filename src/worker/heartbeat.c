@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define EXTEND_BATCH        500
+#define RETRY_MS            1000
 #define SHOWN_PAYLOAD_BYTES 4096
 #define BEAT_LIMIT_BYTES    ((size_t)256 << 20)
 
@@ -95,7 +96,7 @@ static void extend_some(cq_heartbeat *beat, cq_lease *leases, cronq_attempt **at
     cronq_status status =
         worker->broker->ops->extend(worker->broker, leases, count, now_ns, &err);
 
-    if (status && !beat->reported)
+    if (status && status != CRONQ_EIO && !beat->reported)
         CQ_WARN(&worker->logger, "cannot extend leases, trying again: %s", err.text);
     beat->reported = beat->failing = status != CRONQ_OK;
     if (!status)
@@ -256,6 +257,14 @@ static void beat_once(cq_heartbeat *beat)
 
 /* ---- life ---- */
 
+/* A lease that could not be extended is tried again before long. */
+static int64_t next_beat_ms(const cq_heartbeat *beat)
+{
+    int64_t period_ms = beat->worker->options->heartbeat_ms;
+
+    return beat->failing && period_ms > RETRY_MS ? RETRY_MS : period_ms;
+}
+
 static void *run(void *arg)
 {
     cq_heartbeat *beat = arg;
@@ -265,7 +274,7 @@ static void *run(void *arg)
     beat->started_at_ns = cq_now_ns(worker);
     do
         beat_once(beat);
-    while (!cq_event_wait(&worker->ended, worker->options->heartbeat_ms));
+    while (!cq_event_wait(&worker->ended, next_beat_ms(beat)));
     last = make_beat(beat);
     if (!beat->failing) /* a store that is gone must not hold up the stop */
         worker->broker->ops->beat_clear(worker->broker, &last, NULL);

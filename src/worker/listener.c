@@ -5,7 +5,7 @@
 
 #define LISTEN_MS      200
 #define RETRY_FIRST_MS 100
-#define RETRY_LIMIT_MS 5000
+#define RETRY_LIMIT_MS 1000
 
 typedef struct cancellation {
     cq_str id;

@@ -309,12 +309,12 @@ void cq_recoverer_tick(void *arg)
         if (atomic_load(&worker->ending))
             return;
         status = recover_queue(recoverer, i, &err);
+        if (status == CRONQ_EIO) /* the broker speaks of it, and the others fail too */
+            return;
         if (status && !recoverer->failing[i])
             CQ_WARN(&worker->logger, "cannot recover tasks of %.*s, trying again: %s",
                     CQ_FMT(worker->queues[i]), err.text);
         recoverer->failing[i] = status != CRONQ_OK;
-        if (status == CRONQ_EIO)
-            return;
     }
 }
 
