@@ -42,6 +42,8 @@ struct cq_conn {
     uint32_t server_version;
     bool demoted;       /* the server has become a replica */
     cronq_error broken; /* code OK: it is not */
+    cq_conn_freed_fn *freed;
+    void *freed_arg;
     char address[ADDRESS_BYTES];
 };
 
@@ -53,6 +55,22 @@ bool cq_conn_broken(const cq_conn *conn)
 int cq_conn_fd(const cq_conn *conn)
 {
     return conn->stream.fd;
+}
+
+const char *cq_conn_address(const cq_conn *conn)
+{
+    return conn->address;
+}
+
+void cq_conn_on_free(cq_conn *conn, cq_conn_freed_fn *freed, void *arg)
+{
+    conn->freed = freed;
+    conn->freed_arg = arg;
+}
+
+void cq_conn_shut(cq_conn *conn)
+{
+    cq_stream_shut(&conn->stream);
 }
 
 uint32_t cq_conn_server_version(const cq_conn *conn)
@@ -448,6 +466,8 @@ void cq_conn_free(cq_conn *conn)
 {
     if (!conn)
         return;
+    if (conn->freed)
+        conn->freed(conn, conn->freed_arg);
     cq_stream_close(&conn->stream);
     cq_reader_release(&conn->reader);
     cq_buf_release(&conn->out);

@@ -20,6 +20,15 @@ typedef struct cq_conn cq_conn;
 cronq_status cq_conn_open(const cq_endpoint *endpoint, cq_conn **out, cronq_error *err);
 void cq_conn_free(cq_conn *conn); /* NULL is fine */
 
+/* Have it called, once, before the connection is freed. */
+typedef void cq_conn_freed_fn(cq_conn *conn, void *arg);
+void cq_conn_on_free(cq_conn *conn, cq_conn_freed_fn *freed, void *arg);
+
+/* Break it, whatever thread waits on it. Any thread, while it is not being freed. */
+void cq_conn_shut(cq_conn *conn);
+/* "127.0.0.1:6379", as it was dialled. */
+const char *cq_conn_address(const cq_conn *conn);
+
 bool cq_conn_broken(const cq_conn *conn);
 int cq_conn_fd(const cq_conn *conn);
 /* 60200 for 6.2.0, and for a server that an ACL keeps from telling. */

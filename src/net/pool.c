@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* pool.c - connections to one server, shared by threads.
  *
+ * Where that server is can change: with sentinels each dial asks anew. When they tell of
+ * a move, connections to other places are shut, so that whoever waits on one finds out.
+ *
  * Reachable: anyone who needs a connection dials. A failed dial makes the server
  * unreachable: until retry_at_ms takers get the last error, then one of them dials, and
  * its success makes the server reachable again (dial_ended). */
@@ -11,6 +14,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/thread.h"
+#include "net/sentinel.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -21,6 +25,7 @@
 
 struct cq_pool {
     cq_endpoint endpoint;
+    cq_sentinel *sentinel; /* NULL: the server is where the endpoint says */
     cronq_logger logger;
     cq_prepare_fn *prepare;
     void *prepare_arg;
@@ -31,11 +36,34 @@ struct cq_pool {
     cq_conn **idle;       /* a stack: those used last are taken first */
     size_t idle_count;
     size_t open_count; /* idle, taken or being dialled */
+    cq_conn **all;     /* that live, those beyond the pool's size too */
+    size_t all_count, all_size;
     cq_random random;
     cronq_error failure; /* of the last dial; code OK: reachable */
     bool probing;        /* unreachable, and someone is dialling */
     int64_t delay_ms, retry_at_ms;
 };
+
+/* Sentinels say that the server is here now. */
+static void moved(void *arg, const char *host, uint16_t port)
+{
+    cq_endpoint at = { .port = port };
+    cq_pool *pool = arg;
+    char address[ADDRESS_BYTES], *copy = strdup(host);
+
+    if (!copy)
+        return; /* broken connections will tell too */
+    at.host = copy;
+    cq_endpoint_print(&at, address, sizeof address);
+    free(copy);
+    pthread_mutex_lock(&pool->lock);
+    for (size_t i = 0; i < pool->all_count; i++)
+        if (strcmp(cq_conn_address(pool->all[i]), address) != 0)
+            cq_conn_shut(pool->all[i]);
+    pool->retry_at_ms = 0;
+    pool->delay_ms = 0;
+    pthread_mutex_unlock(&pool->lock);
+}
 
 cronq_status cq_pool_new(const cq_endpoint *endpoint, const cronq_logger *logger,
                          cq_prepare_fn *prepare, void *arg, cq_pool **out,
@@ -49,7 +77,10 @@ cronq_status cq_pool_new(const cq_endpoint *endpoint, const cronq_logger *logger
     pool->idle = calloc(endpoint->pool_size, sizeof(cq_conn *));
     status = pool->idle ? cq_endpoint_copy(&pool->endpoint, endpoint, err)
                         : cq_fail_nomem(err);
+    if (!status && endpoint->topology == CQ_TOPOLOGY_SENTINEL)
+        status = cq_sentinel_new(endpoint, logger, moved, pool, &pool->sentinel, err);
     if (status) {
+        cq_endpoint_release(&pool->endpoint);
         free(pool->idle);
         free(pool);
         return status;
@@ -71,8 +102,11 @@ void cq_pool_free(cq_pool *pool)
     if (!pool)
         return;
     assert(pool->open_count == pool->idle_count);
+    cq_sentinel_free(pool->sentinel);
     while (pool->idle_count > 0)
         cq_conn_free(pool->idle[--pool->idle_count]);
+    assert(pool->all_count == 0);
+    free(pool->all);
     pthread_cond_destroy(&pool->freed);
     pthread_mutex_destroy(&pool->lock);
     cq_endpoint_release(&pool->endpoint);
@@ -136,14 +170,81 @@ static void log_change(const cq_pool *pool, cronq_status status, const cronq_err
         CQ_INFO(&pool->logger, "reached the store again: redis at %s", pool->address);
 }
 
+/* Forget a connection that is being freed. */
+static void forget(cq_conn *conn, void *arg)
+{
+    cq_pool *pool = arg;
+
+    pthread_mutex_lock(&pool->lock);
+    for (size_t i = 0; i < pool->all_count; i++)
+        if (pool->all[i] == conn) {
+            pool->all[i] = pool->all[--pool->all_count];
+            break;
+        }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* With the lock. */
+static bool make_room(cq_pool *pool)
+{
+    size_t size = pool->all_size ? pool->all_size * 2 : 16;
+    cq_conn **all;
+
+    if (pool->all_count < pool->all_size)
+        return true;
+    all = realloc(pool->all, size * sizeof(cq_conn *));
+    if (!all)
+        return false;
+    pool->all = all;
+    pool->all_size = size;
+    return true;
+}
+
+static cronq_status remember(cq_pool *pool, cq_conn *conn, cronq_error *err)
+{
+    bool room;
+
+    pthread_mutex_lock(&pool->lock);
+    room = make_room(pool);
+    if (room)
+        pool->all[pool->all_count++] = conn;
+    pthread_mutex_unlock(&pool->lock);
+    if (!room)
+        return cq_fail_nomem(err);
+    cq_conn_on_free(conn, forget, pool);
+    return CRONQ_OK;
+}
+
+/* Where the server is now, and is it the one? */
+static cronq_status open_found(cq_pool *pool, cq_conn **conn, cronq_error *err)
+{
+    cq_endpoint endpoint;
+    cronq_status status;
+
+    if (!pool->sentinel)
+        return cq_conn_open(&pool->endpoint, conn, err);
+    status = cq_sentinel_find(pool->sentinel, &endpoint, err);
+    if (status)
+        return status;
+    status = cq_conn_open(&endpoint, conn, err);
+    cq_endpoint_release(&endpoint);
+    if (!status)
+        status = cq_sentinel_check(pool->sentinel, *conn, err);
+    if (status)
+        cq_sentinel_doubt(pool->sentinel);
+    return status;
+}
+
 /* Without the lock, after dial_begins. */
 static cronq_status dial(cq_pool *pool, cq_conn **out, cronq_error *err)
 {
     cronq_error why = { .code = CRONQ_OK };
     cq_conn *conn = NULL;
-    cronq_status status = cq_conn_open(&pool->endpoint, &conn, &why);
+    cronq_status status = open_found(pool, &conn, &why);
     bool changed;
 
+    if (!status)
+        status = remember(pool, conn, &why);
     if (!status && pool->prepare)
         status = pool->prepare(conn, pool->prepare_arg, &why);
     pthread_mutex_lock(&pool->lock);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* net/pool.h - connections to one server, shared by threads.
+/* net/pool.h - connections to one server, wherever it is now, shared by threads.
  *
  * Invariants: at most pool_size connections exist; one that was taken is the taker's
  * alone until it is given back; a broken one is closed when given back. After failed

@@ -33,6 +33,7 @@ struct redis_server {
     char socket[64], config[64], uri[80];
     uint16_t port;
     const char *certs, *cert; /* NULL: no TLS */
+    bool is_sentinel;
     redisContext *context;
 };
 
@@ -86,7 +87,8 @@ static void run_server(const redis_server *server, pid_t parent)
         _exit(126);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    execlp("redis-server", "redis-server", server->config, (char *)NULL);
+    execlp("redis-server", "redis-server", server->config,
+           server->is_sentinel ? "--sentinel" : (char *)NULL, (char *)NULL);
     _exit(127);
 }
 
@@ -143,15 +145,14 @@ static bool launch(redis_server *server)
     return false;
 }
 
-static redis_server *start(const char *extra_config, bool tcp, const char *certs,
-                           const char *cert)
+/* What is set in form decides what is started. */
+static redis_server *start(const char *extra_config, bool tcp, const redis_server *form)
 {
     redis_server *server = calloc(1, sizeof *server);
 
     if (!server)
         fail_msg("out of memory");
-    server->certs = certs;
-    server->cert = cert ? cert : "server";
+    *server = *form;
     strcpy(server->dir, "/tmp/cronq-redis-XXXXXX");
     if (!mkdtemp(server->dir))
         fail_msg("%s: %s", server->dir, strerror(errno));
@@ -170,18 +171,24 @@ static redis_server *start(const char *extra_config, bool tcp, const char *certs
 
 redis_server *redis_server_start(const char *extra_config)
 {
-    return start(extra_config, false, NULL, NULL);
+    return start(extra_config, false, &(redis_server){ .pid = 0 });
 }
 
 redis_server *redis_server_start_tcp(const char *extra_config)
 {
-    return start(extra_config, true, NULL, NULL);
+    return start(extra_config, true, &(redis_server){ .pid = 0 });
 }
 
 redis_server *redis_server_start_tls(const char *certs, const char *name,
                                      const char *extra_config)
 {
-    return start(extra_config, true, certs, name);
+    return start(extra_config, true,
+                 &(redis_server){ .certs = certs, .cert = name ? name : "server" });
+}
+
+redis_server *redis_server_start_sentinel(const char *config)
+{
+    return start(config, true, &(redis_server){ .is_sentinel = true });
 }
 
 const char *redis_server_uri(const redis_server *server)

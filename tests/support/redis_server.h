@@ -21,6 +21,9 @@ redis_server *redis_server_start_tcp(const char *extra_config);
 redis_server *redis_server_start_tls(const char *certs, const char *name,
                                      const char *extra_config);
 
+/* A sentinel on a port. config holds its "sentinel" lines. */
+redis_server *redis_server_start_sentinel(const char *config);
+
 /* Ends the process and deletes its directory. NULL is fine. */
 void redis_server_stop(redis_server *server);
 

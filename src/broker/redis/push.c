@@ -282,6 +282,36 @@ static cronq_status judge_call(const cq_redis *redis, push_round *round,
     return status == CRONQ_EFULL ? CRONQ_OK : status;
 }
 
+/* Until enough replicas have what this connection wrote, or found written. */
+static cronq_status await_replicas(const cq_redis *redis, cq_conn *conn, cq_arena *arena,
+                                   cronq_error *err)
+{
+    cronq_status status;
+    cq_reply *reply;
+
+    cq_conn_command(conn, 3);
+    cq_conn_arg_text(conn, "WAIT");
+    cq_conn_arg_int(conn, redis->wait_replica_count);
+    cq_conn_arg_int(conn, redis->wait_timeout_ms);
+    status = cq_conn_read(conn, arena, &reply, err);
+    if (status)
+        return status;
+    if (reply->type != CQ_REPLY_INTEGER)
+        return cq_conn_reply_failure(reply, err);
+    if (reply->integer >= redis->wait_replica_count)
+        return CRONQ_OK;
+    return cq_fail(err, CRONQ_EIO, "%lld of %u replicas have it within %lld ms",
+                   (long long)reply->integer, redis->wait_replica_count,
+                   (long long)redis->wait_timeout_ms);
+}
+
+static void not_accepted(push_round *round)
+{
+    for (size_t i = 0; i < round->count; i++)
+        if (round->items[i].status == CRONQ_OK)
+            round->items[i].status = CRONQ_EIO;
+}
+
 static cronq_status run_round(cq_redis *redis, cq_conn *conn, push_round *round,
                               cq_arena *arena, cronq_error *err)
 {
@@ -294,7 +324,12 @@ static cronq_status run_round(cq_redis *redis, cq_conn *conn, push_round *round,
         if (!status)
             status = one;
     }
-    return status;
+    if (!redis->wait_replica_count || cq_conn_broken(conn))
+        return status;
+    one = await_replicas(redis, conn, arena, status ? NULL : err);
+    if (one)
+        not_accepted(round);
+    return status ? status : one;
 }
 
 cronq_status cq_redis_push(cq_broker *broker, cq_push *items, size_t count,

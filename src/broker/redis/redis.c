@@ -235,11 +235,12 @@ static cronq_status connect_pool(cq_redis *redis, const cq_broker_options *optio
     status = cq_endpoint_init(&endpoint, options->uri, options->store, err);
     if (status)
         return status;
-    if (endpoint.topology != CQ_TOPOLOGY_SINGLE) {
+    if (endpoint.topology == CQ_TOPOLOGY_CLUSTER) {
         cq_endpoint_release(&endpoint);
-        return cq_fail(err, CRONQ_EUNSUPPORTED,
-                       "URI: sentinels and clusters are not built yet");
+        return cq_fail(err, CRONQ_EUNSUPPORTED, "URI: clusters are not built yet");
     }
+    redis->wait_replica_count = endpoint.wait_replica_count;
+    redis->wait_timeout_ms = endpoint.wait_timeout_ms;
     if (endpoint.tls && !cq_tls_verifies(endpoint.tls))
         CQ_WARN(&redis->logger,
                 "TLS: insecure_skip_verify is set: anybody may pose as the "

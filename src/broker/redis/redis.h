@@ -66,6 +66,8 @@ typedef struct cq_redis {
     cronq_logger logger;
     int64_t lease_ms, check_ms, recover_after_ms, recover_foreign_after_ms;
     bool as_before_7, no_tracking;
+    uint32_t wait_replica_count; /* that must have a push; 0: none */
+    int64_t wait_timeout_ms;
     _Atomic int64_t offset_ns;          /* of the store's clock to the monotonic one */
     _Atomic uint32_t connection;        /* counts them: a new one may be of a new store */
     cq_script scripts[2][CQ_LUA_COUNT]; /* [1]: for Redis before 7 */

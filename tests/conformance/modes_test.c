@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* conformance/modes_test.c - the conformance cases over Redis as production runs it: with
+ * TLS and client certificates, and behind sentinels. */
+#include "conformance/conformance.h"
+
+#include "support/certs.h"
+#include "support/redis_server.h"
+#include "support/sentinel.h"
+
+#include <stdio.h>
+
+typedef struct mode_store {
+    conformance_store store; /* first */
+    const char *uri;
+    const cronq_store_options *options;
+    redis_server *server;  /* is wiped, or */
+    sentinel_group *group; /* its master */
+} mode_store;
+
+static cq_broker *open_mode(conformance_store *store, const cq_broker_options *options)
+{
+    mode_store *mine = (mode_store *)(void *)store;
+    cq_broker_options all = *options;
+    cronq_error err = { 0 };
+    cq_broker *broker;
+
+    all.uri = mine->uri;
+    all.store = mine->options;
+    if (cq_broker_open(&all, &broker, &err))
+        fail_msg("cq_broker_open: %s", err.text);
+    return broker;
+}
+
+static void wipe_mode(conformance_store *store)
+{
+    mode_store *mine = (mode_store *)(void *)store;
+
+    if (mine->group)
+        sentinel_group_wipe(mine->group);
+    else
+        redis_server_do(mine->server, "FLUSHALL");
+}
+
+static int run_tls(void)
+{
+    char *certs = certs_make();
+    redis_server *server = redis_server_start_tls(certs, "server", NULL);
+    const cronq_tls_options *tls =
+        CRONQ_TLS_OPTIONS(.ca_file = certs_path(certs, "ca", "pem"),
+                          .cert_file = certs_path(certs, "client", "pem"),
+                          .key_file = certs_path(certs, "client", "key"));
+    mode_store mode = { .store = { .open = open_mode, .wipe = wipe_mode },
+                        .options = CRONQ_STORE_OPTIONS(.tls = tls),
+                        .server = server };
+    char uri[64];
+    int failed;
+
+    snprintf(uri, sizeof uri, "rediss://127.0.0.1:%u", redis_server_port(server));
+    mode.uri = uri;
+    failed = conformance_run("tls", &mode.store);
+    redis_server_stop(server);
+    certs_remove(certs);
+    return failed;
+}
+
+static int run_sentinel(void)
+{
+    mode_store mode = { .store = { .open = open_mode, .wipe = wipe_mode } };
+    sentinel_group group;
+    int failed;
+
+    sentinel_group_start(&group, NULL);
+    mode.uri = group.uri;
+    mode.group = &group;
+    failed = conformance_run("sentinel", &mode.store);
+    sentinel_group_kill_master(&group);
+    sentinel_group_heal(&group);
+    failed += conformance_run("sentinel, after a failover", &mode.store);
+    sentinel_group_stop(&group);
+    return failed;
+}
+
+int main(void)
+{
+    return run_tls() + run_sentinel();
+}
