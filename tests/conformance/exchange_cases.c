@@ -33,7 +33,7 @@ static void bench_release(bench *b)
 static void push_many(bench *b, const char *queue, const char *head, size_t count)
 {
     cq_push *items = calloc(count, sizeof *items);
-    char(*ids)[16] = calloc(count, sizeof *ids);
+    char(*ids)[32] = calloc(count, sizeof *ids);
 
     assert_true(items && ids);
     for (size_t i = 0; i < count; i++) {
@@ -98,7 +98,7 @@ static void a_full_batch_goes_through_whole(void **state)
 {
     enum { COUNT = CQ_BATCH_LIMIT };
     static cq_outcome outcomes[COUNT];
-    char(*ids)[16] = calloc(COUNT, sizeof *ids);
+    char(*ids)[32] = calloc(COUNT, sizeof *ids);
     cq_queue_counts counts = { 0 };
     bench b;
 

@@ -335,7 +335,7 @@ static void a_broken_queue_does_not_stop_the_others(void **state)
         redis_server_do(b->server, "DEL asynq:{q}:%s", parts[i]);
         redis_server_do(b->server, "PFADD asynq:{q}:%s x", parts[i]);
         redis_server_do(b->server, "HSET asynq:{q}:t:z msg m state pending");
-        redis_server_try(b->server, "LPUSH asynq:{q}:pending z");
+        freeReplyObject(redis_server_try(b->server, "LPUSH asynq:{q}:pending z"));
         conformance_push(b->broker, "r", "b");
         outcomes[0] = conformance_outcome(CQ_GIVE_BACK, "a", 7);
         outcomes[1] = conformance_outcome(CQ_DONE, "a", 7);
