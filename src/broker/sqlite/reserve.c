@@ -8,6 +8,7 @@
 #include "broker/sqlite/sqlite.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,4 +35,13 @@ bool cq_sqlite_reserve_release(cq_sqlite *store)
     if (store->reserve_fd < 0 || fstat(store->reserve_fd, &st) < 0 || st.st_size == 0)
         return false;
     return ftruncate(store->reserve_fd, 0) == 0;
+}
+
+bool cq_sqlite_log_is_large(const cq_sqlite *store)
+{
+    char name[4096 + 8];
+    struct stat st;
+
+    snprintf(name, sizeof name, "%s-wal", store->path);
+    return stat(name, &st) == 0 && st.st_size >= 2 * RESERVE_BYTES;
 }

@@ -133,6 +133,8 @@ cronq_status cq_sqlite_schema(cq_sqlite *store, cronq_error *err);
  * could it be taken (again)? */
 bool cq_sqlite_reserve_hold(cq_sqlite *store);
 bool cq_sqlite_reserve_release(cq_sqlite *store);
+/* Would the space of the write-ahead log make several reserves? */
+bool cq_sqlite_log_is_large(const cq_sqlite *store);
 
 /* ---- transact.c: transactions and statements ---- */
 

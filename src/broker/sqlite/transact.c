@@ -171,12 +171,24 @@ static bool make_room(cq_sqlite *store)
     return cq_sqlite_reserve_release(store);
 }
 
+/* Is the reserve there, as a push needs it? A log that has become large is given up for
+ * it: more of its space comes back than the reserve takes. */
+static bool hold_reserve(cq_sqlite *store)
+{
+    if (cq_sqlite_reserve_hold(store))
+        return true;
+    if (!cq_sqlite_log_is_large(store))
+        return false;
+    sqlite3_wal_checkpoint_v2(store->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    return cq_sqlite_reserve_hold(store);
+}
+
 static cronq_status transact(cq_sqlite *store, cq_sqlite_kind kind, cq_sqlite_work *work,
                              void *arg, cronq_error *err)
 {
     cronq_status status;
 
-    if (kind == CQ_SQLITE_ADDS && !cq_sqlite_reserve_hold(store)) {
+    if (kind == CQ_SQLITE_ADDS && !hold_reserve(store)) {
         store->code = SQLITE_FULL;
         return cq_sqlite_failure(store, err);
     }

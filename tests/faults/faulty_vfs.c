@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* faults/faulty_vfs.c - a shim between SQLite and the file system. One thread at a time.
+ */
+#include "faults/faulty_vfs.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct faulty_file {
+    sqlite3_file base; /* first */
+    sqlite3_file *real;
+} faulty_file;
+
+static struct {
+    faulty_kind kind;
+    int nth, seen, failures;
+    bool all_later;
+    const char *reserve;
+} plan;
+
+void faulty_set(faulty_kind kind, int nth, bool all_later, const char *reserve)
+{
+    plan.kind = kind;
+    plan.nth = nth;
+    plan.seen = plan.failures = 0;
+    plan.all_later = all_later;
+    plan.reserve = reserve;
+}
+
+int faulty_failures(void)
+{
+    return plan.failures;
+}
+
+static bool fails(faulty_kind kind)
+{
+    if (plan.kind != kind || !plan.nth)
+        return false;
+    plan.seen++;
+    if (plan.seen != plan.nth && !(plan.all_later && plan.seen > plan.nth))
+        return false;
+    plan.failures++;
+    return true;
+}
+
+static sqlite3_file *real_of(sqlite3_file *file)
+{
+    return ((faulty_file *)(void *)file)->real;
+}
+
+static int grow_fails(sqlite3_file *real, sqlite3_int64 end)
+{
+    sqlite3_int64 size = 0;
+    struct stat st;
+
+    if (plan.kind != FAULTY_GROWTH || stat(plan.reserve, &st) < 0 || st.st_size == 0)
+        return 0;
+    real->pMethods->xFileSize(real, &size);
+    return end > size && fails(FAULTY_GROWTH);
+}
+
+static int close_file(sqlite3_file *file)
+{
+    sqlite3_file *real = real_of(file);
+    int code = real->pMethods->xClose(real);
+
+    free(real);
+    return code;
+}
+
+static int read_file(sqlite3_file *file, void *data, int len, sqlite3_int64 at)
+{
+    sqlite3_file *real = real_of(file);
+
+    return fails(FAULTY_READ) ? SQLITE_IOERR_READ
+                              : real->pMethods->xRead(real, data, len, at);
+}
+
+static int write_file(sqlite3_file *file, const void *data, int len, sqlite3_int64 at)
+{
+    sqlite3_file *real = real_of(file);
+
+    if (fails(FAULTY_WRITE))
+        return SQLITE_IOERR_WRITE;
+    if (fails(FAULTY_FULL) || grow_fails(real, at + len))
+        return SQLITE_FULL;
+    return real->pMethods->xWrite(real, data, len, at);
+}
+
+static int truncate_file(sqlite3_file *file, sqlite3_int64 size)
+{
+    return real_of(file)->pMethods->xTruncate(real_of(file), size);
+}
+
+static int sync_file(sqlite3_file *file, int flags)
+{
+    sqlite3_file *real = real_of(file);
+
+    return fails(FAULTY_SYNC) ? SQLITE_IOERR_FSYNC : real->pMethods->xSync(real, flags);
+}
+
+static int file_size(sqlite3_file *file, sqlite3_int64 *size)
+{
+    return real_of(file)->pMethods->xFileSize(real_of(file), size);
+}
+
+static int lock_file(sqlite3_file *file, int level)
+{
+    return real_of(file)->pMethods->xLock(real_of(file), level);
+}
+
+static int unlock_file(sqlite3_file *file, int level)
+{
+    return real_of(file)->pMethods->xUnlock(real_of(file), level);
+}
+
+static int check_reserved(sqlite3_file *file, int *out)
+{
+    return real_of(file)->pMethods->xCheckReservedLock(real_of(file), out);
+}
+
+static int control_file(sqlite3_file *file, int op, void *arg)
+{
+    return real_of(file)->pMethods->xFileControl(real_of(file), op, arg);
+}
+
+static int sector_size(sqlite3_file *file)
+{
+    return real_of(file)->pMethods->xSectorSize(real_of(file));
+}
+
+static int characteristics(sqlite3_file *file)
+{
+    return real_of(file)->pMethods->xDeviceCharacteristics(real_of(file));
+}
+
+static int shm_map(sqlite3_file *file, int page, int size, int extend,
+                   void volatile **out)
+{
+    return real_of(file)->pMethods->xShmMap(real_of(file), page, size, extend, out);
+}
+
+static int shm_lock(sqlite3_file *file, int offset, int n, int flags)
+{
+    return real_of(file)->pMethods->xShmLock(real_of(file), offset, n, flags);
+}
+
+static void shm_barrier(sqlite3_file *file)
+{
+    real_of(file)->pMethods->xShmBarrier(real_of(file));
+}
+
+static int shm_unmap(sqlite3_file *file, int delete)
+{
+    return real_of(file)->pMethods->xShmUnmap(real_of(file), delete);
+}
+
+static const sqlite3_io_methods methods = {
+    .iVersion = 2,
+    .xClose = close_file,
+    .xRead = read_file,
+    .xWrite = write_file,
+    .xTruncate = truncate_file,
+    .xSync = sync_file,
+    .xFileSize = file_size,
+    .xLock = lock_file,
+    .xUnlock = unlock_file,
+    .xCheckReservedLock = check_reserved,
+    .xFileControl = control_file,
+    .xSectorSize = sector_size,
+    .xDeviceCharacteristics = characteristics,
+    .xShmMap = shm_map,
+    .xShmLock = shm_lock,
+    .xShmBarrier = shm_barrier,
+    .xShmUnmap = shm_unmap,
+};
+
+static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
+                     int *out_flags)
+{
+    sqlite3_vfs *usual = vfs->pAppData;
+    faulty_file *faulty = (faulty_file *)(void *)file;
+    int code;
+
+    faulty->base.pMethods = NULL;
+    faulty->real = calloc(1, (size_t)usual->szOsFile);
+    if (!faulty->real)
+        return SQLITE_NOMEM;
+    code = usual->xOpen(usual, name, faulty->real, flags, out_flags);
+    if (code) {
+        free(faulty->real);
+        return code;
+    }
+    faulty->base.pMethods = &methods;
+    return SQLITE_OK;
+}
+
+void faulty_register(void)
+{
+    static sqlite3_vfs vfs;
+    sqlite3_vfs *usual = sqlite3_vfs_find(NULL);
+
+    vfs = *usual;
+    vfs.szOsFile = sizeof(faulty_file);
+    vfs.zName = FAULTY_VFS;
+    vfs.pAppData = usual;
+    vfs.xOpen = open_file;
+    vfs.pNext = NULL;
+    sqlite3_vfs_register(&vfs, 0);
+}
