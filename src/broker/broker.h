@@ -37,6 +37,9 @@
 #define CQ_STATISTICS_AGE_S ((int64_t)90 * 24 * 3600)
 #define CQ_QUEUES_LIMIT     256 /* served by one intake */
 #define CQ_BATCH_LIMIT      1024
+#define CQ_PAGE_LIMIT       500  /* tasks looked at or moved by one script */
+#define CQ_SET_LIMIT        5000 /* tasks merged into one */
+#define CQ_SET_AGE_S        120  /* an aggregation set is stale after this */
 
 typedef struct cq_broker cq_broker;
 typedef struct cq_intake cq_intake;
@@ -105,8 +108,9 @@ typedef struct cq_outcome {
     cronq_bytes message; /* COMPLETE, RETRY, ARCHIVE: the new encoding */
     cq_str unique_key;   /* DONE, COMPLETE: the lock to free, if it still holds the id */
     int64_t at_s;
-    cronq_status
-        status; /* out: OK written, ESTATE lease lost: not written, EIO unknown */
+    cronq_status status; /* out: OK written, ESTATE lease lost: not written, ECANCELED
+                            (RETRY, GIVE_BACK) marked as cancelled: not written, to be
+                            archived, EIO unknown */
 } cq_outcome;
 
 /* How many tasks to take of a queue first; what is left of the budget is taken in order.
@@ -156,7 +160,8 @@ typedef void cq_cancel_fn(cq_str task_id, void *arg);
 typedef struct cq_lease {
     cq_str queue, id;
     uint32_t fence;
-    cronq_status status; /* out: OK extended, ESTATE not ours any more */
+    cronq_status status; /* out: OK extended, ECANCELED extended and marked as cancelled,
+                            ESTATE not ours any more */
 } cq_lease;
 
 /* A lease that is over. */
@@ -166,6 +171,7 @@ typedef struct cq_expired {
     cronq_bytes message; /* data == NULL: the task's hash is gone */
     bool started;        /* the hash says that this very attempt was started */
     bool marked;         /* the hash has a mark of any attempt */
+    bool cancelled;      /* it was cancelled while it ran: to be archived */
 } cq_expired;
 
 typedef enum cq_recovery_kind {
@@ -181,7 +187,8 @@ typedef struct cq_recovery {
     cq_str id;
     double score;
     cronq_bytes message;
-    cronq_status status; /* out: OK, ESTATE when the lease has changed since */
+    cronq_status status; /* out: OK, ESTATE when the lease has changed since, or it was
+                            cancelled meanwhile (RETRY, PUT_BACK) */
 } cq_recovery;
 
 /* ---- what servers and schedulers tell about themselves ---- */
@@ -201,7 +208,88 @@ typedef struct cq_beat {
     int64_t ttl_s;
 } cq_beat;
 
+/* ---- groups ---- */
+
+/* When a group is merged: it holds max_size tasks, or its oldest is max_delay old, or its
+ * newest is grace old. */
+typedef struct cq_group_rules {
+    int64_t grace_s;
+    int64_t max_delay_s; /* 0: no such limit */
+    size_t max_size;     /* 0: no such limit; more than CQ_SET_LIMIT are never taken */
+} cq_group_rules;
+
+/* An aggregation set: tasks that were taken out of their group to be merged. */
+typedef struct cq_set {
+    cq_str queue, group;
+    cq_str id; /* a UUID; also the id of the merged task, so that there is one at most */
+} cq_set;
+
+/* A task of a set that cannot be merged: it is archived with this message, what it had is
+ * kept in `raw`. */
+typedef struct cq_misfit {
+    cq_str id;
+    cronq_bytes message;
+} cq_misfit;
+
 /* ---- looking ---- */
+
+/* A task as it is stored. */
+typedef struct cq_record {
+    cq_str id;
+    cronq_state state;   /* 0: none that we know */
+    cronq_bytes message; /* not decoded; may be garbage; data == NULL: there is none */
+    int64_t at_s;        /* scheduled, retry: when due; archived, aggregating: since when;
+                            completed: until when kept; active: the end of its lease */
+    int64_t pending_since_ns; /* 0: unknown */
+    cq_str group;
+    cronq_bytes result; /* data == NULL: none */
+    bool orphaned;      /* active without a lease */
+    bool cancelled;     /* marked: its worker was asked to stop */
+    bool merging;       /* aggregating, and in a set */
+} cq_record;
+
+/* A page of the tasks in one state: pending and active oldest first, others by their
+ * time. */
+typedef struct cq_listing {
+    cq_str queue;
+    cronq_state state;
+    cq_str group;         /* AGGREGATING: the group */
+    size_t offset, limit; /* limit: at most CQ_PAGE_LIMIT */
+} cq_listing;
+
+typedef enum cq_action {
+    CQ_ACT_DELETE,   /* in any state but active; frees the lock that the task holds */
+    CQ_ACT_WITHDRAW, /* the same, but not of one that has ended (archived, completed) */
+    CQ_ACT_RUN,      /* to pending: not when active or pending */
+    CQ_ACT_ARCHIVE,  /* not when active, completed or archived */
+} cq_action;
+
+/* One task that is moved by hand. */
+typedef struct cq_move {
+    cq_str id;
+    cronq_status status; /* out: OK, ENOENT, or ESTATE with `state` */
+    cronq_state state;   /* out, with ESTATE: the state that does not allow it */
+} cq_move;
+
+#define CQ_NOWHERE SIZE_MAX
+
+/* A new time, and perhaps a new message, for a task that is there. */
+typedef struct cq_reschedule {
+    cq_str queue, id;
+    int64_t run_at_s;    /* 0: now */
+    cronq_bytes before;  /* data != NULL: only while this is its message; then: */
+    cronq_bytes message; /* its new one */
+    cronq_state state;   /* out: where it is now, or with ESTATE, what refuses it */
+} cq_reschedule;
+
+typedef struct cq_day {
+    uint64_t processed, failed;
+} cq_day;
+
+typedef struct cq_group_count {
+    cq_str name;
+    uint64_t count;
+} cq_group_count;
 
 typedef struct cq_queue_counts {
     uint64_t pending, active, scheduled, retry, archived, completed, aggregating, groups;
@@ -295,6 +383,30 @@ typedef struct cq_broker_ops {
     cronq_status (*purge)(cq_broker *, cq_str queue, int64_t now_ns, size_t limit,
                           size_t *deleted, cronq_error *);
 
+    /* Groups that are due, in any order, at most limit. */
+    cronq_status (*due_groups)(cq_broker *, cq_str queue, const cq_group_rules *,
+                               int64_t now_ns, size_t limit, cq_arena *arena,
+                               cq_str **out, size_t *count, cronq_error *);
+    /* If it is still due: move its oldest tasks to the set. *taken: how many. */
+    cronq_status (*take_group)(cq_broker *, const cq_set *, const cq_group_rules *,
+                               int64_t now_ns, size_t *taken, cronq_error *);
+    /* The tasks of a set, oldest first; ids whose task is gone have no message. */
+    cronq_status (*read_set)(cq_broker *, const cq_set *, cq_arena *arena,
+                             cq_record **out, size_t *count, cronq_error *);
+    /* Not stale before CQ_SET_AGE_S from now. ESTATE when there is no such set. */
+    cronq_status (*extend_set)(cq_broker *, const cq_set *, int64_t now_ns,
+                               cronq_error *);
+    /* In one step: push merged (absent: nothing) to pending under the id of the set,
+     * unless there is that task already, archive misfits, delete the other tasks of the
+     * set with the locks they hold, and the set. ESTATE when there is no such set: it was
+     * given back, or this was done before its answer was lost. */
+    cronq_status (*finish_set)(cq_broker *, const cq_set *, cronq_bytes merged,
+                               const cq_misfit *misfits, size_t misfit_count,
+                               int64_t now_ns, cronq_error *);
+    /* Sets that are stale, at most limit: their tasks go back to their groups. */
+    cronq_status (*reclaim_sets)(cq_broker *, cq_str queue, int64_t now_ns, size_t limit,
+                                 size_t *reclaimed, cronq_error *);
+
     cronq_status (*beat)(cq_broker *, const cq_beat *, cronq_error *);
     cronq_status (*beat_clear)(cq_broker *, const cq_beat *, cronq_error *);
 
@@ -319,6 +431,59 @@ typedef struct cq_inspect_ops {
     /* ESTATE when it is so already. */
     cronq_status (*pause)(cq_broker *, cq_str queue, bool paused, int64_t now_ns,
                           cronq_error *);
+    /* Of `days` days, today first. */
+    cronq_status (*history)(cq_broker *, cq_str queue, size_t days, int64_t now_ns,
+                            cq_day *out, cronq_error *);
+    /* Groups that hold tasks, at most limit, in any order. */
+    cronq_status (*groups)(cq_broker *, cq_str queue, size_t limit, cq_arena *arena,
+                           cq_group_count **out, size_t *count, cronq_error *);
+
+    /* ENOENT when there is no such task. */
+    cronq_status (*task)(cq_broker *, cq_str queue, cq_str id, cq_arena *arena,
+                         cq_record *out, cronq_error *);
+    cronq_status (*list)(cq_broker *, const cq_listing *, cq_arena *arena,
+                         cq_record **out, size_t *count, cronq_error *);
+
+    /* Do it to each of the tasks, which get their statuses. offset is where in the list
+     * of its state the first was seen (others within CQ_PAGE_LIMIT behind it), or
+     * CQ_NOWHERE: to remove from the middle of a long pending takes time. Of a batch that
+     * failed those with status EIO may have been moved. */
+    cronq_status (*act)(cq_broker *, cq_str queue, cq_action, cq_move *items,
+                        size_t count, size_t offset, int64_t now_ns, cronq_error *);
+    /* Do it to the first of all tasks in a state (or group), at most limit and at most
+     * CQ_PAGE_LIMIT. *seen: how many were taken off the list (fewer than limit: it is
+     * empty), *done: how many of them were tasks. */
+    cronq_status (*act_all)(cq_broker *, cq_str queue, cronq_state, cq_str group,
+                            cq_action, size_t limit, int64_t now_ns, size_t *seen,
+                            size_t *done, cronq_error *);
+    /* Remove what an empty queue leaves. ESTATE when it holds tasks, ENOENT. */
+    cronq_status (*remove_queue)(cq_broker *, cq_str queue, int64_t now_ns,
+                                 cronq_error *);
+
+    /* Replace the message of a scheduled task, if it is still `before`. ENOENT, ESTATE;
+     * *same: false when it is another, nothing was written. */
+    cronq_status (*replace)(cq_broker *, cq_str queue, cq_str id, cronq_bytes before,
+                            cronq_bytes message, bool *same, cronq_error *);
+    /* In one step to scheduled (or, now, to pending or its group), with its id. ENOENT;
+     * ESTATE when active, completed or being merged; *same as above. */
+    cronq_status (*reschedule)(cq_broker *, cq_reschedule *, int64_t now_ns, bool *same,
+                               cronq_error *);
+    /* Mark an active task as cancelled, and tell its worker. ENOENT; ESTATE when it is
+     * not active. */
+    cronq_status (*cancel)(cq_broker *, cq_str queue, cq_str id, int64_t now_ns,
+                           cronq_error *);
+
+    /* What servers and schedulers told that live at now_ns, encoded, in any order. */
+    cronq_status (*servers)(cq_broker *, int64_t now_ns, cq_arena *arena,
+                            cronq_bytes **out, size_t *count, cronq_error *);
+    cronq_status (*workers)(cq_broker *, int64_t now_ns, cq_arena *arena,
+                            cronq_bytes **out, size_t *count, cronq_error *);
+    cronq_status (*entries)(cq_broker *, int64_t now_ns, cq_arena *arena,
+                            cronq_bytes **out, size_t *count, cronq_error *);
+    /* Pushes of an entry, newest first. */
+    cronq_status (*events)(cq_broker *, cq_str entry_id, size_t offset, size_t limit,
+                           cq_arena *arena, cronq_bytes **out, size_t *count,
+                           cronq_error *);
 } cq_inspect_ops;
 
 /* Every backend's broker and intake begin with these. */

@@ -386,10 +386,11 @@ static cronq_status read_statuses(const cq_redis_sent *sent, cq_str letters,
         return cq_fail(err, CRONQ_EPROTO, "%zu outcomes were answered with %zu statuses",
                        exchange->outcome_count, letters.len);
     for (size_t i = 0; i < letters.len; i++)
-        exchange->outcomes[sent->order[i]].status = letters.data[i] == 'o' ? CRONQ_OK
-                                                    : letters.data[i] == 's'
-                                                        ? CRONQ_ESTATE
-                                                        : CRONQ_EPROTO;
+        exchange->outcomes[sent->order[i]].status =
+            letters.data[i] == 'o'   ? CRONQ_OK
+            : letters.data[i] == 'c' ? CRONQ_ECANCELED
+            : letters.data[i] == 's' ? CRONQ_ESTATE
+                                     : CRONQ_EPROTO;
     return CRONQ_OK;
 }
 

@@ -32,8 +32,8 @@ static cronq_status queues(cq_broker *broker, cq_arena *arena, cq_str **out,
     return CRONQ_OK;
 }
 
-static cronq_status must_exist(cq_redis *redis, cq_str queue, cq_arena *arena,
-                               cronq_error *err)
+cronq_status cq_redis_must_exist(cq_redis *redis, cq_str queue, cq_arena *arena,
+                                 cronq_error *err)
 {
     cronq_status status;
     cq_reply *reply;
@@ -89,7 +89,7 @@ static cronq_status counts(cq_broker *broker, cq_str queue, int64_t now_ns,
 
     cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
     cq_redis_date(date, cq_ns_to_s(now_ns));
-    status = must_exist(redis, queue, &arena, err);
+    status = cq_redis_must_exist(redis, queue, &arena, err);
     if (!status)
         status =
             cq_redis_rows_on(redis, CQ_LUA_counts, queue,
@@ -131,6 +131,50 @@ static cronq_status pause_queue(cq_broker *broker, cq_str queue, bool paused,
     return status;
 }
 
-const cq_inspect_ops cq_redis_inspect_ops = { .queues = queues,
-                                              .counts = counts,
-                                              .pause = pause_queue };
+static cronq_status groups(cq_broker *broker, cq_str queue, size_t limit, cq_arena *arena,
+                           cq_group_count **out, size_t *count, cronq_error *err)
+{
+    cq_group_count *found = cq_arena_calloc(arena, limit + 1, sizeof *found);
+    cq_str cursor = CQ_STR("0");
+    size_t n = 0;
+
+    if (!found)
+        return cq_fail_nomem(err);
+    do {
+        cq_reply *reply;
+        cronq_status status = cq_redis_script_on(cq_redis_of(broker), CQ_LUA_group_counts,
+                                                 queue, &cursor, 1, arena, &reply, err);
+
+        if (status)
+            return status;
+        if (reply->type != CQ_REPLY_ARRAY || reply->count % 2 != 1)
+            return cq_fail(err, CRONQ_EPROTO, "the groups of a queue can not be read");
+        cursor = reply->elements[0].text;
+        for (size_t i = 1; i < reply->count && n < limit; i += 2)
+            found[n++] = (cq_group_count){ reply->elements[i].text,
+                                           (uint64_t)reply->elements[i + 1].integer };
+    } while (!cq_str_eq(cursor, CQ_STR("0")) && n < limit);
+    *out = found;
+    *count = n;
+    return CRONQ_OK;
+}
+
+const cq_inspect_ops cq_redis_inspect_ops = {
+    .queues = queues,
+    .counts = counts,
+    .pause = pause_queue,
+    .history = cq_redis_history,
+    .groups = groups,
+    .task = cq_redis_task,
+    .list = cq_redis_list,
+    .act = cq_redis_act,
+    .act_all = cq_redis_act_all,
+    .remove_queue = cq_redis_remove_queue,
+    .replace = cq_redis_replace,
+    .reschedule = cq_redis_reschedule,
+    .cancel = cq_redis_cancel,
+    .servers = cq_redis_servers,
+    .workers = cq_redis_workers,
+    .entries = cq_redis_entries,
+    .events = cq_redis_events,
+};

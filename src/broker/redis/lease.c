@@ -73,6 +73,7 @@ static cronq_status judge_leases(const lease_batch *batch, const cq_call *call,
     for (size_t i = call->first; i != NO_LEASE; i = batch->next[i], n++)
         batch->leases[i].status = status                       ? status
                                   : reply->text.data[n] == 'o' ? CRONQ_OK
+                                  : reply->text.data[n] == 'c' ? CRONQ_ECANCELED
                                                                : CRONQ_ESTATE;
     return status;
 }

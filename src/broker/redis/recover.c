@@ -30,6 +30,8 @@ static bool marks(cq_str mark, double score)
     return mark.len > 0 && strtod(mark.data, NULL) == fraction * CQ_FENCE_LIMIT;
 }
 
+enum { EXPIRED_COLUMNS = 5 };
+
 cronq_status cq_redis_list_expired(cq_broker *broker, cq_str queue, int64_t now_ns,
                                    size_t limit, cq_arena *arena, cq_expired **out,
                                    size_t *count, cronq_error *err)
@@ -47,24 +49,25 @@ cronq_status cq_redis_list_expired(cq_broker *broker, cq_str queue, int64_t now_
             score_text(arena, end_before(now_ns, redis->recover_after_ms)),
             score_text(arena, end_before(now_ns, redis->recover_foreign_after_ms)),
             cq_redis_int(arena, (int64_t)limit) },
-        3, 4, arena, &rows, err);
+        3, EXPIRED_COLUMNS, arena, &rows, err);
     if (status)
         return status;
-    found = cq_arena_calloc(arena, rows->count / 4 + 1, sizeof *found);
+    found = cq_arena_calloc(arena, rows->count / EXPIRED_COLUMNS + 1, sizeof *found);
     if (!found)
         return cq_fail_nomem(err);
-    for (size_t i = 0; i < rows->count / 4; i++) {
-        const cq_reply *row = &rows->elements[4 * i];
+    for (size_t i = 0; i < rows->count / EXPIRED_COLUMNS; i++) {
+        const cq_reply *row = &rows->elements[EXPIRED_COLUMNS * i];
 
         found[i].id = row[0].text;
         found[i].score = strtod(row[1].text.data, NULL);
         if (row[2].type == CQ_REPLY_STRING)
             found[i].message = (cronq_bytes){ row[2].text.data, row[2].text.len };
         found[i].marked = row[3].type == CQ_REPLY_STRING;
+        found[i].cancelled = row[4].type == CQ_REPLY_STRING;
         found[i].started = found[i].marked && marks(row[3].text, found[i].score);
     }
     *out = found;
-    *count = rows->count / 4;
+    *count = rows->count / EXPIRED_COLUMNS;
     return CRONQ_OK;
 }
 

@@ -22,21 +22,32 @@
 /* name, what it is: lua/NAME.lua */
 /* clang-format off */
 #define CQ_LUA_MAP(X)     \
+    X(act, SETTLES)       \
     X(adopt, DRAINS)      \
+    X(amend, DRAINS)      \
     X(beat, DRAINS)       \
+    X(cancel, DRAINS)     \
     X(counts, DRAINS)     \
+    X(due_groups, DRAINS) \
     X(entries, DRAINS)    \
     X(exchange, SETTLES)  \
     X(expired, DRAINS)    \
     X(extend, DRAINS)     \
+    X(finish_set, SETTLES) \
     X(forward, DRAINS)    \
+    X(group_counts, DRAINS) \
     X(groups, DRAINS)     \
     X(leased, DRAINS)     \
     X(purge, DRAINS)      \
     X(push, ADDS)         \
+    X(reclaim, DRAINS)    \
+    X(records, DRAINS)    \
     X(recover, SETTLES)   \
+    X(remove, DRAINS)     \
     X(result, DRAINS)     \
     X(started, DRAINS)    \
+    X(sweep, SETTLES)     \
+    X(take_group, DRAINS) \
     X(unleased, DRAINS)
 /* clang-format on */
 
@@ -262,7 +273,62 @@ cronq_status cq_redis_record_event(cq_broker *, cq_str entry_id, cronq_bytes eve
 cronq_status cq_redis_every_phase(cq_broker *, cq_str queue, cq_str entry_id,
                                   int64_t mine_s, int64_t *out_s, cronq_error *err);
 
+/* sets.c */
+cronq_status cq_redis_due_groups(cq_broker *, cq_str queue, const cq_group_rules *,
+                                 int64_t now_ns, size_t limit, cq_arena *arena,
+                                 cq_str **out, size_t *count, cronq_error *err);
+cronq_status cq_redis_take_group(cq_broker *, const cq_set *, const cq_group_rules *,
+                                 int64_t now_ns, size_t *taken, cronq_error *err);
+cronq_status cq_redis_read_set(cq_broker *, const cq_set *, cq_arena *arena,
+                               cq_record **out, size_t *count, cronq_error *err);
+cronq_status cq_redis_extend_set(cq_broker *, const cq_set *, int64_t now_ns,
+                                 cronq_error *err);
+cronq_status cq_redis_finish_set(cq_broker *, const cq_set *, cronq_bytes merged,
+                                 const cq_misfit *misfits, size_t misfit_count,
+                                 int64_t now_ns, cronq_error *err);
+cronq_status cq_redis_reclaim_sets(cq_broker *, cq_str queue, int64_t now_ns,
+                                   size_t limit, size_t *reclaimed, cronq_error *err);
+
+/* tasks.c */
+#define CQ_REDIS_RECORD_COLUMNS 8
+cronq_status cq_redis_read_records(const cq_reply *rows, cq_arena *arena, cq_record **out,
+                                   size_t *count, cronq_error *err);
+cronq_status cq_redis_task(cq_broker *, cq_str queue, cq_str id, cq_arena *arena,
+                           cq_record *out, cronq_error *err);
+cronq_status cq_redis_list(cq_broker *, const cq_listing *, cq_arena *arena,
+                           cq_record **out, size_t *count, cronq_error *err);
+cronq_status cq_redis_replace(cq_broker *, cq_str queue, cq_str id, cronq_bytes before,
+                              cronq_bytes message, bool *same, cronq_error *err);
+cronq_status cq_redis_reschedule(cq_broker *, cq_reschedule *, int64_t now_ns, bool *same,
+                                 cronq_error *err);
+cronq_status cq_redis_cancel(cq_broker *, cq_str queue, cq_str id, int64_t now_ns,
+                             cronq_error *err);
+
+/* act.c */
+cronq_status cq_redis_act(cq_broker *, cq_str queue, cq_action, cq_move *items,
+                          size_t count, size_t offset, int64_t now_ns, cronq_error *err);
+cronq_status cq_redis_act_all(cq_broker *, cq_str queue, cronq_state, cq_str group,
+                              cq_action, size_t limit, int64_t now_ns, size_t *seen,
+                              size_t *done, cronq_error *err);
+cronq_status cq_redis_remove_queue(cq_broker *, cq_str queue, int64_t now_ns,
+                                   cronq_error *err);
+
+/* told.c */
+cronq_status cq_redis_history(cq_broker *, cq_str queue, size_t days, int64_t now_ns,
+                              cq_day *out, cronq_error *err);
+cronq_status cq_redis_servers(cq_broker *, int64_t now_ns, cq_arena *arena,
+                              cronq_bytes **out, size_t *count, cronq_error *err);
+cronq_status cq_redis_workers(cq_broker *, int64_t now_ns, cq_arena *arena,
+                              cronq_bytes **out, size_t *count, cronq_error *err);
+cronq_status cq_redis_entries(cq_broker *, int64_t now_ns, cq_arena *arena,
+                              cronq_bytes **out, size_t *count, cronq_error *err);
+cronq_status cq_redis_events(cq_broker *, cq_str entry_id, size_t offset, size_t limit,
+                             cq_arena *arena, cronq_bytes **out, size_t *count,
+                             cronq_error *err);
+
 /* inspect.c */
+cronq_status cq_redis_must_exist(cq_redis *redis, cq_str queue, cq_arena *arena,
+                                 cronq_error *err);
 extern const cq_inspect_ops cq_redis_inspect_ops;
 
 #endif

@@ -5,6 +5,44 @@ local function free_lock(lock, id)
     if try('GET', lock) == id then call('DEL', lock) end
 end
 
+-- The lock that a message names (field 10), or nil.
+local function lock_in(message)
+    local at, n = 1, #message
+    local function varint()
+        local value, scale, byte = 0, 1, nil
+        repeat
+            byte = string.byte(message, at) or 0
+            at, value, scale = at + 1, value + byte % 128 * scale, scale * 128
+        until byte < 128
+        return value
+    end
+    while at <= n do
+        local tag = varint()
+        local kind = tag % 8
+        if kind == 0 then
+            varint()
+        elseif kind == 1 or kind == 5 then
+            at = at + (kind == 1 and 8 or 4)
+        elseif kind == 2 then
+            local size = varint()
+            if tag == 82 then return string.sub(message, at, at + size - 1) end
+            at = at + size
+        else
+            return nil
+        end
+    end
+end
+
+-- Free the lock that a task holds. Of one that was pushed to a group only the message
+-- names it.
+local function free_lock_of(p, key, id)
+    local fields = try('HMGET', key, 'unique_key', 'group')
+    if fields.err then return end
+    local lock = fields[1]
+    if not lock and fields[2] then lock = lock_in(try('HGET', key, 'msg') or '') end
+    if lock and string.sub(lock, 1, #p) == p then free_lock(lock, id) end
+end
+
 -- Totals restart with this batch where they would pass the greatest integer.
 local function count(p, processed, failed, date, day_end)
     local today = try('INCRBY', p .. 'processed:' .. date, processed)
@@ -26,8 +64,7 @@ local function drop_archived(p, ids)
     call('ZREM', p .. 'archived', unpack(ids))
     for _, id in ipairs(ids) do
         local key = p .. 't:' .. id
-        local lock = try('HGET', key, 'unique_key')
-        if type(lock) == 'string' and lock ~= '' then free_lock(lock, id) end
+        free_lock_of(p, key, id)
         call('UNLINK', key)
     end
 end

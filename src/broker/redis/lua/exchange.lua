@@ -6,9 +6,10 @@
 --       [message], [time], [unique key]; then number of wants, and (key's index, share)s.
 -- code  kind (0 done, 1 complete, 2 retry, 3 archive, 4 give back) + 8 with a unique key
 --       + 16 young (look from the head of active) + 32 counts as failure + 64 k
--- Returns a string with a letter for each outcome (o written, s not ours, p queue is
--- broken), number of ids dropped, a broken queue's error or "", and for each portion
--- taken: key's index, count, the first one's pending_since or "", and (id, message)s.
+-- Returns a string with a letter for each outcome (o written, s not ours, c a retry or
+-- give back of a cancelled task: not written, p queue is broken), number of ids dropped, a
+-- broken queue's error or "", and for each portion taken: key's index, count, the first
+-- one's pending_since or "", and (id, message)s.
 local floor = math.floor
 local ARGV, KEYS, unpack = ARGV, KEYS, unpack
 local now, score, date, day_end = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -18,7 +19,7 @@ local complaint = ''
 
 local function rewrite(key, message, state)
     try('HSET', key, 'msg', message, 'state', state)
-    try('HDEL', key, 'pending_since', 'cronq_started', 'cronq_deaths')
+    try('HDEL', key, 'pending_since', 'cronq_started', 'cronq_deaths', 'cronq_cancel')
 end
 
 -- Everything that may be of a wrong type is read before anything is written.
@@ -50,6 +51,9 @@ local function settle(p, at, n)
         local id, code, s = ids[i], codes[i], scores[i]
         if not s or code < 64 or s % 1 ~= floor(code / 64) / 1048576 then
             status[i] = 's'
+        elseif (code % 8 == 2 or code % 8 == 4) and
+            try('HEXISTS', t .. id, 'cronq_cancel') == 1 then
+            status[i] = 'c'
         else
             status[i] = 'o'
             written = written + 1

@@ -3,7 +3,8 @@
 -- ARGV  now (s), now (ns), date, end of the day's counters (s), archive's size, archive's
 --       oldest (s), then (id, score, kind, message)s
 -- kind  r retry, p put back, a archive, q quarantine, d drop
--- Returns a letter for each: o done, s the lease has changed.
+-- Returns a letter for each: o done, s the lease has changed, or the task was cancelled (r,
+-- p).
 local p, now, now_ns = KEYS[1], ARGV[1], ARGV[2]
 local active, lease = p .. 'active', p .. 'lease'
 local failed, archived = 0, false
@@ -35,7 +36,7 @@ local function to_archive(id, key)
         call('UNLINK', key)
         return false
     end
-    try('HDEL', key, 'pending_since', 'cronq_deaths')
+    try('HDEL', key, 'pending_since', 'cronq_deaths', 'cronq_cancel')
     call('ZADD', p .. 'archived', now, id)
     archived = true
     return true
@@ -72,13 +73,15 @@ local RECOVER = {
 for i = 7, #ARGV, 4 do
     local id, score = ARGV[i], call('ZSCORE', lease, ARGV[i])
     local key = p .. 't:' .. id
-    if not score or tonumber(score) ~= tonumber(ARGV[i + 1]) then
+    local kind = ARGV[i + 2]
+    if not score or tonumber(score) ~= tonumber(ARGV[i + 1]) or
+        ((kind == 'r' or kind == 'p') and try('HEXISTS', key, 'cronq_cancel') == 1) then
         out[#out + 1] = 's'
     else
         call('LREM', active, -1, id)
         call('ZREM', lease, id)
         try('HDEL', key, 'cronq_started')
-        RECOVER[ARGV[i + 2]](id, key, ARGV[i + 3])
+        RECOVER[kind](id, key, ARGV[i + 3])
         out[#out + 1] = 'o'
     end
 end

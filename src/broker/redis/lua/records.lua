@@ -1,0 +1,42 @@
+-- records: tasks as they are stored.
+-- KEYS  the queue's prefix
+-- ARGV  the container's name ("pending", "g:GROUP", …; "" for ids), is it a list (1 or 0),
+--       offset, at most; or "" and ids
+-- Returns for each: id, state, message, score (nil: none), pending_since, group, result,
+-- cronq_cancel; state nil: no such task.
+local p, out, n = KEYS[1], {}, 0
+local SETS = {
+    scheduled = 'scheduled', retry = 'retry', archived = 'archived', completed = 'completed',
+    active = 'lease',
+}
+
+local function ids()
+    local from, offset, most = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+    if from == '' then
+        local named = {}
+        for i = 2, #ARGV do named[#named + 1] = ARGV[i] end
+        return named
+    end
+    if ARGV[2] == '0' then return redis.call('ZRANGE', p .. from, offset, offset + most - 1) end
+    local page = redis.call('LRANGE', p .. from, -offset - most, -offset - 1)
+    for i = 1, math.floor(#page / 2) do
+        page[i], page[#page - i + 1] = page[#page - i + 1], page[i]
+    end
+    return page
+end
+
+for _, id in ipairs(ids()) do
+    local fields = redis.pcall('HMGET', p .. 't:' .. id, 'state', 'msg', 'pending_since', 'group',
+                               'result', 'cronq_cancel')
+    if fields.err then fields = {} end
+    local state, score = fields[1], false
+    local set = SETS[state]
+    if state == 'aggregating' and fields[4] then set = 'g:' .. fields[4] end
+    if set then score = redis.pcall('ZSCORE', p .. set, id) end
+    if type(score) ~= 'string' then score = false end
+    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = id, state or false, fields[2] or false, score
+    out[n + 5], out[n + 6] = fields[3] or false, fields[4] or false
+    out[n + 7], out[n + 8] = fields[5] or false, fields[6] or false
+    n = n + 8
+end
+return out
