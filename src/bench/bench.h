@@ -21,11 +21,12 @@ typedef struct cq_bench_spread {
     double lowest, median, highest;
 } cq_bench_spread;
 
-/* Tasks a second of a full queue of no-op tasks: the bare loop, cronq, and cronq without
- * taking ahead, one after the other in each round. */
+/* Tasks a second of a full queue of no-op tasks: the bare loop, cronq, cronq with
+ * metrics, and cronq without taking ahead, one after the other in each round. */
 typedef struct cq_bench_throughput {
-    cq_bench_spread bare, ours, not_ahead;
+    cq_bench_spread bare, ours, not_ahead, measured;
     cq_bench_spread ratio, not_ahead_ratio; /* to bare, round by round */
+    cq_bench_spread measured_ratio;         /* to ours */
 } cq_bench_throughput;
 
 cronq_status cq_bench_throughput_run(const cq_bench_options *options,

@@ -55,10 +55,12 @@ static void put_throughput(cq_buf *out, bool json, const cq_bench_throughput *re
     } rows[] = {
         { "bare loop", "bare", &result->bare, false },
         { "cronq", "cronq", &result->ours, false },
+        { "cronq, with metrics", "cronq_metrics", &result->measured, false },
         { "cronq, nothing taken ahead", "cronq_not_ahead", &result->not_ahead, false },
         { "ratio", "ratio", &result->ratio, true },
         { "ratio, nothing taken ahead", "ratio_not_ahead", &result->not_ahead_ratio,
           true },
+        { "ratio of metrics to none", "ratio_metrics", &result->measured_ratio, true },
     };
 
     if (json)
