@@ -15,7 +15,7 @@ complains "cronq stats: "
 # No message shows a password.
 while read -r code wrong; do
     expect "$code" "$CRONQ" -u "$wrong" push some:task
-    complains "cronq push: URI: "
+    complains "cronq push: "
     case $err in *secret*) broken "the password is not shown" ;; esac
 done <<'URIS'
 2 redis://:secret@[::1
@@ -23,8 +23,9 @@ done <<'URIS'
 2 redis://u:secret@127.0.0.1:1/16x
 2 redis://u:secret%zz@h
 2 redis://u:secret/@h
-4 rediss://u:secret@h
-4 redis-sentinel://:secret@h1,h2/0?master=m
+2 redis-sentinel://:secret@h1,h2/0
+4 rediss://u:secret@127.0.0.1:1
+4 redis-sentinel://:secret@127.0.0.1:1/0?master=m
 4 redis-cluster://:secret@h
 URIS
 

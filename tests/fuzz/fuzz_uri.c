@@ -9,14 +9,20 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* One server, or seeds to ask for servers. */
 static void check_taken(cq_endpoint *endpoint)
 {
     char text[512];
+    int ways = (endpoint->host != NULL) + (endpoint->socket_path != NULL) +
+               (endpoint->seed_count > 0);
 
-    if ((endpoint->host != NULL) == (endpoint->socket_path != NULL))
+    if (ways != 1 || endpoint->db < 0)
         abort();
-    if ((endpoint->host && !endpoint->host[0]) || endpoint->port == 0 || endpoint->db < 0)
+    if (endpoint->host && (!endpoint->host[0] || endpoint->port == 0))
         abort();
+    for (size_t i = 0; i < endpoint->seed_count; i++)
+        if (!endpoint->seeds[i].host[0] || endpoint->seeds[i].port == 0)
+            abort();
     cq_endpoint_print(endpoint, text, sizeof text);
     if (!text[0])
         abort();
