@@ -15,14 +15,20 @@
 #define CQ_GOLDEN_DIR "tests/golden"
 #endif
 
-size_t golden_each(const char *name, void (*check)(json_t *line, size_t number))
+const char *golden_dir(void)
 {
     const char *dir = getenv("CQ_GOLDEN_DIR");
+
+    return dir ? dir : CQ_GOLDEN_DIR;
+}
+
+size_t golden_each(const char *name, void (*check)(json_t *line, size_t number))
+{
     char path[4096], *text = NULL;
     size_t room = 0, number = 0;
     FILE *file;
 
-    snprintf(path, sizeof path, "%s/%s", dir ? dir : CQ_GOLDEN_DIR, name);
+    snprintf(path, sizeof path, "%s/%s", golden_dir(), name);
     file = fopen(path, "r");
     if (!file)
         fail_msg("cannot open %s", path);

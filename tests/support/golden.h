@@ -10,6 +10,9 @@
  * there were. A file that is missing or broken fails the test that called. */
 size_t golden_each(const char *name, void (*check)(json_t *line, size_t number));
 
+/* Where the vectors are. */
+const char *golden_dir(void);
+
 /* The bytes that a string of hex digits stands for; the caller frees. */
 unsigned char *golden_unhex(const char *hex, size_t *len);
 

@@ -1,91 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* broker/redis/redis_test.c - what only a Redis can do to its broker: forget scripts, go
- * away, be full, hold what others wrote, refuse to tell. */
-#include "broker/broker.h"
+ * away, be full, hold what others wrote. */
+#include "broker/redis/test_bench.h"
 
 #include "base/clock.h"
-#include "base/thread.h"
-#include "conformance/conformance.h"
-#include "support/redis_server.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NOW_NS CONFORMANCE_NOW_NS
-#define NOW_S  (NOW_NS / CQ_NS_PER_S)
-
-/* A server, a broker, an intake of q and r, and an exchange with fence 7. */
-typedef struct bench {
-    redis_server *server;
-    cq_broker *broker;
-    cq_intake *intake;
-    conformance_exchange x;
-    cq_arena arena;
-    _Atomic int warnings;
-} bench;
-
-static bool as_before_7;
-
-static void count_warning(void *arg, const cronq_log_record *record)
-{
-    bench *b = arg;
-
-    if (record->level == CRONQ_LOG_WARN)
-        b->warnings++;
-}
-
-static void open_with(bench *b, const char *uri)
-{
-    const cronq_store_options store = { .struct_size = sizeof store,
-                                        .read_timeout_ms = 500,
-                                        .pool_size = 3 };
-    cq_broker_options options = { .uri = uri,
-                                  .store = &store,
-                                  .logger = { count_warning, b, CRONQ_LOG_DEBUG },
-                                  .lease_ms = CONFORMANCE_LEASE_MS,
-                                  .task_check_interval_ms = 100,
-                                  .as_before_7 = as_before_7 };
-    cronq_error err = { 0 };
-
-    if (cq_broker_open(&options, &b->broker, &err))
-        fail_msg("cq_broker_open: %s", err.text);
-    b->intake = conformance_intake(b->broker, "q r");
-}
-
-static int set_up(void **state)
-{
-    bench *b = calloc(1, sizeof *b);
-
-    assert_non_null(b);
-    b->server = redis_server_start(NULL);
-    open_with(b, redis_server_uri(b->server));
-    conformance_exchange_init(&b->x, 7);
-    cq_arena_init(&b->arena, 1 << 24);
-    *state = b;
-    return 0;
-}
-
-static void close_broker(bench *b)
-{
-    b->intake->ops->intake_close(b->intake);
-    b->broker->ops->free(b->broker);
-}
-
-static int tear_down(void **state)
-{
-    bench *b = *state;
-
-    close_broker(b);
-    redis_server_stop(b->server);
-    conformance_exchange_release(&b->x);
-    cq_arena_release(&b->arena);
-    free(b);
-    return 0;
-}
-
-static cronq_status settle(bench *b, cq_outcome_kind kind, uint32_t queue)
+static cronq_status settle(redis_bench *b, cq_outcome_kind kind, uint32_t queue)
 {
     cq_outcome outcome = conformance_outcome(kind, "a", 7);
 
@@ -95,7 +19,7 @@ static cronq_status settle(bench *b, cq_outcome_kind kind, uint32_t queue)
     return conformance_settle(&b->x, b->intake, &outcome);
 }
 
-static void send(bench *b, cq_exchange *x, uint32_t budget)
+static void send(redis_bench *b, cq_exchange *x, uint32_t budget)
 {
     static const cq_want wants[] = { { 0, 0 }, { 1, 0 } };
     cronq_error err = { 0 };
@@ -107,7 +31,7 @@ static void send(bench *b, cq_exchange *x, uint32_t budget)
         fail_msg("exchange_send: %s", err.text);
 }
 
-static cronq_status recv_one(bench *b, cq_exchange *x)
+static cronq_status recv_one(redis_bench *b, cq_exchange *x)
 {
     return b->intake->ops->exchange_recv(b->intake, x, NULL);
 }
@@ -117,7 +41,7 @@ static cronq_status recv_one(bench *b, cq_exchange *x)
 static void forgotten_scripts_are_loaded_again(void **state)
 {
     cq_lease lease = { .queue = CQ_STR("q"), .id = CQ_STR("a"), .fence = 7 };
-    bench *b = *state;
+    redis_bench *b = *state;
 
     for (int i = 0; i < 3; i++) {
         conformance_push(b->broker, "q", "a");
@@ -135,7 +59,7 @@ static void forgotten_scripts_are_loaded_again(void **state)
 
 static void forgotten_scripts_are_loaded_again_with_two_in_flight(void **state)
 {
-    bench *b = *state;
+    redis_bench *b = *state;
     conformance_exchange y;
 
     conformance_exchange_init(&y, 8);
@@ -159,7 +83,7 @@ static void a_lost_connection_loses_no_task(void **state)
 {
     cq_delivery *found;
     size_t count;
-    bench *b = *state;
+    redis_bench *b = *state;
 
     conformance_push(b->broker, "q", "a");
     conformance_take(&b->x, b->intake, 2, 0);
@@ -179,7 +103,7 @@ static void a_lost_connection_loses_no_task(void **state)
 static void nothing_is_in_flight_after_a_failure(void **state)
 {
     cq_outcome done = conformance_outcome(CQ_DONE, "a", 7);
-    bench *b = *state;
+    redis_bench *b = *state;
     conformance_exchange y;
 
     conformance_exchange_init(&y, 8);
@@ -204,7 +128,7 @@ static void nothing_is_in_flight_after_a_failure(void **state)
 static void a_restarted_server_is_found_again(void **state)
 {
     cq_push item = { .queue = CQ_STR("q"), .id = CQ_STR("b"), .message = CRONQ_LIT("x") };
-    bench *b = *state;
+    redis_bench *b = *state;
     cronq_status status;
 
     conformance_push(b->broker, "q", "a");
@@ -240,7 +164,7 @@ static void at_maxmemory_pushes_are_refused_and_workers_go_on(void **state)
                        .id = CQ_STR("y"),
                        .unique_key = CQ_STR("asynq:{q}:unique:t:1"),
                        .unique_ttl_s = 9 };
-    bench *b = *state;
+    redis_bench *b = *state;
 
     conformance_push(b->broker, "q", "a");
     conformance_push(b->broker, "q", "b");
@@ -273,7 +197,7 @@ static void a_store_that_can_not_write_now_is_come_back_to(void **state)
         { "CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0" },
         { "REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE" },
     };
-    bench *b = *state;
+    redis_bench *b = *state;
     cronq_status status;
 
     for (size_t i = 0; i < 2; i++) {
@@ -302,15 +226,15 @@ static void a_store_that_can_not_write_now_is_come_back_to(void **state)
 static void a_producer_needs_few_rights(void **state)
 {
     cq_push item = { .queue = CQ_STR("q"), .id = CQ_STR("a"), .message = CRONQ_LIT("x") };
-    bench *b = *state;
+    redis_bench *b = *state;
     char uri[128];
 
-    close_broker(b);
+    redis_bench_close_broker(b);
     redis_server_do(b->server, "ACL SETUSER p on >pw ~asynq:* -@all +ping +auth +hello "
                                "+evalsha +eval +script|load +sadd +exists +hset +hget "
                                "+lpush +llen +zadd +zcard +scard +set +get");
     snprintf(uri, sizeof uri, "redis-socket://p:pw@%s", redis_server_socket(b->server));
-    open_with(b, uri);
+    redis_bench_open_with(b, uri);
     assert_int_equal(b->broker->ops->push(b->broker, &item, 1, NOW_NS, NULL), CRONQ_OK);
     assert_int_equal(item.status, CRONQ_OK);
     item.id = CQ_STR("b");
@@ -325,7 +249,7 @@ static void a_broken_queue_does_not_stop_the_others(void **state)
 {
     static const char *const parts[] = { "pending", "active", "lease", "paused" };
     cq_outcome outcomes[2];
-    bench *b = *state;
+    redis_bench *b = *state;
 
     for (size_t i = 0; i < 4; i++) {
         redis_server_do(b->server, "FLUSHALL");
@@ -356,7 +280,7 @@ static void broken_parts_that_an_outcome_needs_are_seen_before_it_is_written(voi
     } rows[] = { { "retry", CQ_RETRY },
                  { "archived", CQ_ARCHIVE },
                  { "completed", CQ_COMPLETE } };
-    bench *b = *state;
+    redis_bench *b = *state;
 
     for (size_t i = 0; i < 3; i++) {
         redis_server_do(b->server, "FLUSHALL");
@@ -373,7 +297,7 @@ static void broken_parts_that_an_outcome_needs_are_seen_before_it_is_written(voi
 
 static void ids_without_a_task_are_dropped(void **state)
 {
-    bench *b = *state;
+    redis_bench *b = *state;
 
     redis_server_do(b->server, "LPUSH asynq:{q}:pending g1 g2");
     conformance_push(b->broker, "q", "a");
@@ -390,7 +314,7 @@ static void ids_without_a_task_are_dropped(void **state)
 
 static void garbage_in_a_message_passes_through(void **state)
 {
-    bench *b = *state;
+    redis_bench *b = *state;
 
     redis_server_do(b->server, "HSET asynq:{q}:t:a msg %b state pending", "\xff\0\xfe",
                     (size_t)3);
@@ -404,7 +328,7 @@ static void a_lease_of_a_go_peer_is_left_alone_for_thirty_seconds(void **state)
 {
     cq_outcome done = conformance_outcome(CQ_DONE, "a", 0);
     cq_expired *found;
-    bench *b = *state;
+    redis_bench *b = *state;
     size_t count;
 
     conformance_push(b->broker, "q", "a");
@@ -425,7 +349,7 @@ static void active_without_a_lease_is_adopted_and_recovered(void **state)
 {
     cq_recovery recovery = { .kind = CQ_RECOVER_PUT_BACK };
     cq_expired *found;
-    bench *b = *state;
+    redis_bench *b = *state;
     cq_str *ids;
     size_t count;
 
@@ -459,7 +383,7 @@ static void quarantined_bytes_are_kept(void **state)
     cq_recovery recovery = { .kind = CQ_RECOVER_QUARANTINE,
                              .id = CQ_STR("a"),
                              .message = CRONQ_LIT("readable") };
-    bench *b = *state;
+    redis_bench *b = *state;
     redisReply *reply;
 
     redis_server_do(b->server, "HSET asynq:{q}:t:a msg %b state pending", "\xff\0\xfe",
@@ -486,7 +410,7 @@ static void lost_groups_are_put_back(void **state)
                      .id = CQ_STR("a"),
                      .group = CQ_STR("g"),
                      .run_at_s = NOW_S - 5 };
-    bench *b = *state;
+    redis_bench *b = *state;
     size_t moved;
 
     assert_int_equal(conformance_push_item(b->broker, &item), CRONQ_OK);
@@ -505,7 +429,7 @@ static void lost_groups_are_put_back(void **state)
 
 static void an_archive_keeps_the_newest_ten_thousand(void **state)
 {
-    bench *b = *state;
+    redis_bench *b = *state;
 
     redis_server_do(b->server, "EVAL %s 0",
                     "for i = 1, 10500 do "
@@ -529,7 +453,7 @@ static void an_archive_keeps_the_newest_ten_thousand(void **state)
 static void totals_start_again_at_the_greatest_integer(void **state)
 {
     redisReply *reply;
-    bench *b = *state;
+    redis_bench *b = *state;
 
     redis_server_do(b->server, "SET asynq:{q}:processed 9223372036854775806");
     for (int i = 0; i < 2; i++) {
@@ -542,227 +466,28 @@ static void totals_start_again_at_the_greatest_integer(void **state)
     }
 }
 
-/* ---- listening ---- */
-
-typedef struct listener {
-    bench *b;
-    _Atomic bool stop;
-    pthread_t thread;
-    char cancelled[64];
-    _Atomic int cancels;
-} listener;
-
-static void note_cancel(cq_str id, void *arg)
-{
-    listener *l = arg;
-
-    snprintf(l->cancelled, sizeof l->cancelled, "%.*s", CQ_FMT(id));
-    l->cancels++;
-}
-
-static void *listen_on(void *arg)
-{
-    listener *l = arg;
-
-    while (!l->stop)
-        if (l->b->intake->ops->listen(l->b->intake, 10, note_cancel, l, NULL))
-            cq_sleep_ms(10);
-    return NULL;
-}
-
-static void listener_start(listener *l, bench *b)
-{
-    *l = (listener){ .b = b };
-    assert_int_equal(cq_thread_start(&l->thread, "listener", listen_on, l, NULL),
-                     CRONQ_OK);
-}
-
-static void listener_stop(listener *l)
-{
-    l->stop = true;
-    pthread_join(l->thread, NULL);
-}
-
-static cq_wait wait_ms(bench *b, int64_t ms)
-{
-    cq_wait wait = { .until_mono_ns = cq_mono_ns() + ms * CQ_NS_PER_MS };
-
-    assert_int_equal(b->intake->ops->wait(b->intake, &wait, NULL), CRONQ_OK);
-    return wait;
-}
-
-static void push_raw(bench *b, const char *id)
-{
-    redis_server_do(b->server, "HSET asynq:{q}:t:%s msg m state pending", id);
-    redis_server_do(b->server, "LPUSH asynq:{q}:pending %s", id);
-}
-
-static void cancellations_are_heard(void **state)
-{
-    bench *b = *state;
-    listener l;
-
-    listener_start(&l, b);
-    while (redis_server_int(b->server, "PUBLISH asynq:cancel task-1") == 0)
-        cq_sleep_ms(1);
-    for (int i = 0; i < 500 && !l.cancels; i++)
-        cq_sleep_ms(10);
-    listener_stop(&l);
-    assert_int_equal(l.cancels, 1);
-    assert_string_equal(l.cancelled, "task-1");
-}
-
-static void an_idle_worker_sends_nothing(void **state)
-{
-    long long before, after;
-    redisReply *reply;
-    bench *b = *state;
-    listener l;
-
-    listener_start(&l, b);
-    wait_ms(b, 200);
-    for (int i = 0; i < 2; i++) {
-        reply = redis_server_command(b->server, "INFO stats");
-        after = atoll(strstr(reply->str, "total_commands_processed:") +
-                      strlen("total_commands_processed:"));
-        freeReplyObject(reply);
-        if (i == 0) {
-            before = after;
-            wait_ms(b, 1000);
-        }
-    }
-    listener_stop(&l);
-    assert_int_equal(after - before, 1); /* our INFO */
-}
-
-static void a_lost_listener_is_replaced(void **state)
-{
-    int64_t began;
-    bench *b = *state;
-    listener l;
-
-    listener_start(&l, b);
-    wait_ms(b, 200);
-    redis_server_do(b->server, "CLIENT KILL TYPE pubsub");
-    wait_ms(b, 300);
-    push_raw(b, "a");
-    began = cq_mono_ns();
-    assert_true(wait_ms(b, 2000).work);
-    assert_in_range((cq_mono_ns() - began) / CQ_NS_PER_MS, 0, 90);
-    listener_stop(&l);
-}
-
-static void a_lost_watcher_is_replaced(void **state)
-{
-    bench *b = *state;
-    listener l;
-
-    listener_start(&l, b);
-    wait_ms(b, 200);
-    redis_server_do(b->server, "CLIENT KILL TYPE normal SKIPME yes");
-    push_raw(b, "a");
-    assert_true(wait_ms(b, 2000).work);
-    listener_stop(&l);
-}
-
-/* It looks every 100 ms, and says so once. */
-static void a_store_that_does_not_tell_is_looked_at(void **state)
-{
-    bench *b = *state;
-    char uri[128];
-    listener l;
-
-    close_broker(b);
-    redis_server_do(b->server,
-                    "ACL SETUSER w on >pw ~* &asynq:cancel +@all -client|tracking");
-    snprintf(uri, sizeof uri, "redis-socket://w:pw@%s", redis_server_socket(b->server));
-    open_with(b, uri);
-    b->warnings = 0;
-    listener_start(&l, b);
-    wait_ms(b, 300);
-    push_raw(b, "a");
-    assert_true(wait_ms(b, 2000).work);
-    conformance_take(&b->x, b->intake, 2, 1);
-    wait_ms(b, 300);
-    push_raw(b, "b");
-    assert_true(wait_ms(b, 2000).work);
-    listener_stop(&l);
-    assert_int_equal(b->warnings, 1);
-}
-
-/* What can not be served must not make a busy loop. */
-static void work_that_can_not_be_taken_is_not_told_over_and_over(void **state)
-{
-    int64_t until = cq_mono_ns() + 500 * CQ_NS_PER_MS;
-    int told = 0;
-    bench *b = *state;
-    listener l;
-
-    listener_start(&l, b);
-    redis_server_do(b->server, "SET asynq:{q}:active x");
-    redis_server_do(b->server, "SET asynq:{r}:pending x");
-    redis_server_do(b->server, "ZADD asynq:{r}:scheduled 1 x");
-    push_raw(b, "a");
-    while (cq_mono_ns() < until) {
-        cq_wait wait = wait_ms(b, (until - cq_mono_ns()) / CQ_NS_PER_MS + 1);
-
-        told += wait.work || wait.due;
-        b->x.exchange.forward = wait.due;
-        assert_int_equal(conformance_take(&b->x, b->intake, 2, 1), 0);
-    }
-    listener_stop(&l);
-    assert_in_range(told, 1, 20);
-}
-
-static void the_clock_is_the_stores(void **state)
-{
-    bench *b = *state;
-    redisReply *reply;
-    int64_t off_ns;
-
-    assert_int_equal(b->broker->ops->sync_clock(b->broker, NULL), CRONQ_OK);
-    reply = redis_server_command(b->server, "TIME");
-    off_ns =
-        b->broker->ops->now_ns(b->broker) - (atoll(reply->element[0]->str) * CQ_NS_PER_S +
-                                             atoll(reply->element[1]->str) * 1000);
-    freeReplyObject(reply);
-    assert_in_range(off_ns + 50 * CQ_NS_PER_MS, 0, 150 * CQ_NS_PER_MS);
-    assert_int_equal(b->broker->ops->ping(b->broker, NULL), CRONQ_OK);
-}
-
-#define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(forgotten_scripts_are_loaded_again),
-        CASE(forgotten_scripts_are_loaded_again_with_two_in_flight),
-        CASE(a_lost_connection_loses_no_task),
-        CASE(nothing_is_in_flight_after_a_failure),
-        CASE(a_restarted_server_is_found_again),
-        CASE(at_maxmemory_pushes_are_refused_and_workers_go_on),
-        CASE(a_store_that_can_not_write_now_is_come_back_to),
-        CASE(a_producer_needs_few_rights),
-        CASE(a_broken_queue_does_not_stop_the_others),
-        CASE(broken_parts_that_an_outcome_needs_are_seen_before_it_is_written),
-        CASE(ids_without_a_task_are_dropped),
-        CASE(garbage_in_a_message_passes_through),
-        CASE(a_lease_of_a_go_peer_is_left_alone_for_thirty_seconds),
-        CASE(active_without_a_lease_is_adopted_and_recovered),
-        CASE(quarantined_bytes_are_kept),
-        CASE(lost_groups_are_put_back),
-        CASE(an_archive_keeps_the_newest_ten_thousand),
-        CASE(totals_start_again_at_the_greatest_integer),
-        CASE(cancellations_are_heard),
-        CASE(an_idle_worker_sends_nothing),
-        CASE(a_lost_listener_is_replaced),
-        CASE(a_lost_watcher_is_replaced),
-        CASE(a_store_that_does_not_tell_is_looked_at),
-        CASE(work_that_can_not_be_taken_is_not_told_over_and_over),
-        CASE(the_clock_is_the_stores),
+        REDIS_CASE(forgotten_scripts_are_loaded_again),
+        REDIS_CASE(forgotten_scripts_are_loaded_again_with_two_in_flight),
+        REDIS_CASE(a_lost_connection_loses_no_task),
+        REDIS_CASE(nothing_is_in_flight_after_a_failure),
+        REDIS_CASE(a_restarted_server_is_found_again),
+        REDIS_CASE(at_maxmemory_pushes_are_refused_and_workers_go_on),
+        REDIS_CASE(a_store_that_can_not_write_now_is_come_back_to),
+        REDIS_CASE(a_producer_needs_few_rights),
+        REDIS_CASE(a_broken_queue_does_not_stop_the_others),
+        REDIS_CASE(broken_parts_that_an_outcome_needs_are_seen_before_it_is_written),
+        REDIS_CASE(ids_without_a_task_are_dropped),
+        REDIS_CASE(garbage_in_a_message_passes_through),
+        REDIS_CASE(a_lease_of_a_go_peer_is_left_alone_for_thirty_seconds),
+        REDIS_CASE(active_without_a_lease_is_adopted_and_recovered),
+        REDIS_CASE(quarantined_bytes_are_kept),
+        REDIS_CASE(lost_groups_are_put_back),
+        REDIS_CASE(an_archive_keeps_the_newest_ten_thousand),
+        REDIS_CASE(totals_start_again_at_the_greatest_integer),
     };
-    int failed = cmocka_run_group_tests_name("redis 7", tests, NULL, NULL);
 
-    as_before_7 = true;
-    return failed + cmocka_run_group_tests_name("redis 6.2", tests, NULL, NULL);
+    return REDIS_RUN(tests);
 }
