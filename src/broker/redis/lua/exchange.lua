@@ -94,6 +94,16 @@ end
 
 local reply = {'', 0, ''}
 
+-- A small sorted set is kept as text, where each of these scores is parsed again for each
+-- that is added. A long member, there for a moment, turns it into a tree for good.
+local LONG = string.rep('-', 100)
+local function add_leases(lease, leases)
+    if #leases < 32 then return call('ZADD', lease, unpack(leases)) end
+    leases[#leases + 1], leases[#leases + 2] = score, LONG
+    call('ZADD', lease, unpack(leases))
+    call('ZREM', lease, LONG)
+end
+
 -- Take up to want ids off pending; ids without a task are dropped.
 local function take(k, want)
     local p = KEYS[k]
@@ -125,7 +135,7 @@ local function take(k, want)
     reply[2] = reply[2] + #popped - n
     if n > 0 then
         call('LPUSH', p .. 'active', unpack(ids))
-        call('ZADD', p .. 'lease', unpack(leases))
+        add_leases(p .. 'lease', leases)
     end
     if n < #popped then return n + take(k, want - n) end
     return n
