@@ -5,6 +5,7 @@
 #ifndef CRONQ_CONFIG_H
 #define CRONQ_CONFIG_H
 
+#include "devserver.h"
 #include "handlers.h"
 #include "log.h"
 #include "server.h"
@@ -44,6 +45,9 @@ const cronq_store_options *cronq_config_store_options(const cronq_config *config
 /* store points to the options above; logger is empty: copy the struct and fill it in. */
 const cronq_server_options *cronq_config_server_options(const cronq_config *config);
 const cronq_log_file_options *cronq_config_log_options(const cronq_config *config);
+/* NULL: none is to be started. Logger, metrics and ready are empty, to be filled in. */
+const cronq_devserver_options *cronq_config_devserver_options(const cronq_config *config);
+bool cronq_config_has_metrics(const cronq_config *config); /* has it a path for them? */
 
 /* One of Tasks: a command for tasks whose type begins with pattern, an entry that pushes
  * by the clock, or both. */

@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/load.h"
 
+#include <cronq/devserver.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -21,7 +22,9 @@ typedef struct worker_parts {
     cronq_logger logger;
     cronq_command **commands; /* one a task of the file; NULL: it has none */
     size_t command_count;
+    cronq_metrics *metrics; /* NULL: nobody asks for them */
     cronq_server *server;
+    cronq_devserver *devserver;
     sigset_t signals; /* that the signal thread takes */
     pthread_t signal_thread;
     bool signal_thread_runs;
@@ -86,7 +89,9 @@ static void release(worker_parts *worker)
         pthread_kill(worker->signal_thread, SIGHUP);
         pthread_join(worker->signal_thread, NULL);
     }
+    cronq_devserver_free(worker->devserver);
     cronq_server_free(worker->server);
+    cronq_metrics_free(worker->metrics);
     for (size_t i = 0; i < worker->command_count; i++)
         cronq_command_free(worker->commands[i]);
     free(worker->commands);
@@ -103,6 +108,46 @@ static cronq_status open_log(worker_parts *worker, cronq_error *err)
         return status;
     worker->logger = cronq_log_file_logger(worker->log);
     return CRONQ_OK;
+}
+
+static double read_dropped(void *log)
+{
+    return (double)cronq_log_file_dropped_count(log);
+}
+
+static cronq_status make_metrics(worker_parts *worker, cronq_error *err)
+{
+    cronq_status status;
+
+    if (!cronq_config_has_metrics(worker->config))
+        return CRONQ_OK;
+    status = cronq_metrics_new(&worker->metrics, err);
+    if (status)
+        return status;
+    return cronq_metrics_watch(worker->metrics, "cronq_log_lines_dropped_total",
+                               "Log lines that could not be written.",
+                               CRONQ_METRIC_COUNTER, read_dropped, worker->log, err);
+}
+
+static cronq_status is_ready(void *server, cronq_error *err)
+{
+    return cronq_server_ready(server, err);
+}
+
+static cronq_status start_devserver(worker_parts *worker, cronq_error *err)
+{
+    const cronq_devserver_options *of_file =
+        cronq_config_devserver_options(worker->config);
+    cronq_devserver_options options;
+
+    if (!of_file)
+        return CRONQ_OK;
+    options = *of_file;
+    options.logger = worker->logger;
+    options.metrics = worker->metrics;
+    options.ready = is_ready;
+    options.ready_arg = worker->server;
+    return cronq_devserver_new(&options, &worker->devserver, err);
 }
 
 /* -u, else the file, else CRONQ_URI, else the state directory. The credentials of the
@@ -176,22 +221,25 @@ static int make(const cq_cli *cli, worker_parts *worker, const char *path)
 
     if (!uri)
         return CQ_CLI_CONFIG;
-    if (open_log(worker, &err))
+    if (open_log(worker, &err) || make_metrics(worker, &err))
         return report(cli, &err);
     options = *cronq_config_server_options(worker->config);
     options.store = &store;
     options.logger = worker->logger;
+    options.metrics = worker->metrics;
     if (cronq_server_new(uri, &options, &worker->server, &err) ||
         start_signal_thread(worker, cq_cli_has(cli, "drain"), &err))
         return report(cli, &err);
     return add_tasks(cli, worker, path);
 }
 
-static int work(const cq_cli *cli, const worker_parts *worker)
+static int work(const cq_cli *cli, worker_parts *worker)
 {
     cronq_error err;
-    cronq_status status;
+    cronq_status status = start_devserver(worker, &err);
 
+    if (status)
+        return report(cli, &err);
     CQ_INFO(&worker->logger, "%s: process %ld of cronq %s works on %zu kinds of tasks",
             cronq_config_name(worker->config), (long)getpid(), cronq_version_string(),
             worker->command_count);

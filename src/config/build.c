@@ -151,3 +151,22 @@ void cq_build_log(cq_build *build)
                                 .max_content_bytes =
                                     (uint32_t)number(build, CQ_K_LOG_CONTENT));
 }
+
+/* Absent keys of a section that is there have their defaults; absent sections start
+ * nothing. */
+void cq_build_devserver(cq_build *build)
+{
+    const cq_value *enabled = get(build, CQ_K_DEV_ENABLED),
+                   *metrics = get(build, CQ_K_DEV_ENABLE_METRICS);
+    cq_config_content *content = build->content;
+
+    content->has_devserver =
+        get(build, CQ_K_DEV)->given && (!enabled->given || enabled->number);
+    content->has_metrics = !metrics->given || metrics->number;
+    content->devserver =
+        *CRONQ_DEVSERVER_OPTIONS(.host = text(build, CQ_K_DEV_HOST),
+                                 .port = (int32_t)number(build, CQ_K_DEV_PORT),
+                                 .metrics_path = text(build, CQ_K_DEV_METRICS),
+                                 .health_path = text(build, CQ_K_DEV_HEALTH),
+                                 .health_response = text(build, CQ_K_DEV_RESPONSE));
+}

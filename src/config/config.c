@@ -111,6 +111,7 @@ static void read_values(cronq_config *config, cq_str text, mode_t mode)
     cq_build_store(&build);
     cq_build_server(&build);
     cq_build_log(&build);
+    cq_build_devserver(&build);
     cq_build_tasks(&build);
     warn_of_mode(config, build.root, mode);
 }
@@ -239,6 +240,18 @@ const cronq_server_options *cronq_config_server_options(const cronq_config *conf
 const cronq_log_file_options *cronq_config_log_options(const cronq_config *config)
 {
     return config->good ? &config->content.log : NULL;
+}
+
+const cronq_devserver_options *cronq_config_devserver_options(const cronq_config *config)
+{
+    const cq_config_content *content = &config->content;
+
+    return config->good && content->has_devserver ? &content->devserver : NULL;
+}
+
+bool cronq_config_has_metrics(const cronq_config *config)
+{
+    return cronq_config_devserver_options(config) && config->content.has_metrics;
 }
 
 size_t cronq_config_task_count(const cronq_config *config)

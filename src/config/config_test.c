@@ -94,6 +94,46 @@ static void smallest_file_has_all_defaults(void **state)
     cronq_config_free(config);
 }
 
+static void a_dev_server_section_starts_one(void **state)
+{
+    static const struct {
+        const char *text;
+        bool served, metrics;
+    } rows[] = {
+        { "Name: a", false, false },
+        { "Name: a\nDevServer:", false, false },
+        { "Name: a\nDevServer: {}", true, true },
+        { "Name: a\nDevServer: {Enabled: false, Port: 7}", false, false },
+        { "Name: a\nDevServer: {Enabled: yes}", true, true },
+        { "Name: a\nDevServer: {EnableMetrics: false}", true, false },
+    };
+    const cronq_devserver_options *options;
+    cronq_config *config;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        config = good(rows[i].text);
+        assert_int_equal(cronq_config_devserver_options(config) != NULL, rows[i].served);
+        assert_int_equal(cronq_config_has_metrics(config), rows[i].metrics);
+        cronq_config_free(config);
+    }
+    config = good("Name: a\n"
+                  "devserver:\n"
+                  "  Host: 0.0.0.0\n"
+                  "  Port: 9101\n"
+                  "  MetricsPath: /m\n"
+                  "  HealthPath: /h\n"
+                  "  HealthResponse: fine\n");
+    options = cronq_config_devserver_options(config);
+    assert_string_equal(options->host, "0.0.0.0");
+    assert_int_equal(options->port, 9101);
+    assert_string_equal(options->metrics_path, "/m");
+    assert_string_equal(options->health_path, "/h");
+    assert_string_equal(options->health_response, "fine");
+    cronq_config_free(config);
+    expect_fault("Name: a\nDevServer: {Port: 65536}", CRONQ_EINVAL, "DevServer.Port");
+}
+
 static void work_conf_fills_every_option(void **state)
 {
     cronq_config *config = good("Name: a\n"
@@ -756,6 +796,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(smallest_file_has_all_defaults),
+        cmocka_unit_test(a_dev_server_section_starts_one),
         cmocka_unit_test(work_conf_fills_every_option),
         cmocka_unit_test(log_section_fills_every_option),
         cmocka_unit_test(store_becomes_a_uri_without_secrets),

@@ -49,7 +49,15 @@ X(MODE, "Mode", UNBUILT, 0, 0, NULL, "", "") \
 X(METRICS_URL, "MetricsUrl", UNBUILT, 0, 0, NULL, "", "") \
 X(PROMETHEUS, "Prometheus", UNBUILT, 0, 0, NULL, "", "") \
 X(TELEMETRY, "Telemetry", UNBUILT, 0, 0, NULL, "", "") \
-X(DEV_SERVER, "DevServer", UNBUILT, 0, 0, NULL, "", "") \
+X(DEV, "DevServer", SECTION, 0, 0, NULL, "", "serve metrics, health and readiness over HTTP; without this section it is not done") \
+X(DEV_ENABLED, "DevServer.Enabled", BOOL, 0, 0, NULL, "true", "false: as if the section were not there") \
+X(DEV_HOST, "DevServer.Host", TEXT, 0, 255, NULL, "127.0.0.1", "address to listen on; 0.0.0.0: all, which anyone who reaches it can read") \
+X(DEV_PORT, "DevServer.Port", INT, 0, 65535, NULL, "6060", "port to listen on; 0: the default") \
+X(DEV_METRICS, "DevServer.MetricsPath", TEXT, 0, 200, NULL, "/metrics", "path of the metrics, for Prometheus") \
+X(DEV_HEALTH, "DevServer.HealthPath", TEXT, 0, 200, NULL, "/healthz", "path that answers as long as the process lives; /readyz says whether it takes tasks") \
+X(DEV_RESPONSE, "DevServer.HealthResponse", TEXT, 0, 1024, NULL, "OK", "what it answers") \
+X(DEV_ENABLE_METRICS, "DevServer.EnableMetrics", BOOL, 0, 0, NULL, "true", "false: there is no path of the metrics") \
+X(DEV_PPROF, "DevServer.EnablePprof", UNBUILT, 0, 0, NULL, "", "") \
 X(SHUTDOWN, "Shutdown", UNBUILT, 0, 0, NULL, "", "") \
 X(PROFILING, "Profiling", UNBUILT, 0, 0, NULL, "", "") \
 X(WORK, "WorkConf", SECTION, 0, 0, NULL, "", "the store, and how it is worked on") \

@@ -246,7 +246,8 @@ static void read_value(cq_reader *r, cq_key key, const char *shown, const cq_ent
         return;
     }
     if (row->type == CQ_KEY_SECTION) {
-        if (cq_expect(r, &at, CQ_NODE_MAP, "a section"))
+        value->given = cq_expect(r, &at, CQ_NODE_MAP, "a section");
+        if (value->given)
             read_map(r, row->path, shown, entry->value, section);
         return;
     }

@@ -101,7 +101,6 @@ static const family families[] = {
     { { "asynq_tasks_enqueued_total", "cron_server_tasks_enqueued_total" }, "Tasks in a queue, by state.", GAUGE, OF_QUEUES, CQ_QUEUE_ACTIVE, NULL, { { "state", states, 6 } } },
     { { "asynq_queue_size", "cron_server_queue_size" }, "Tasks in a queue.", GAUGE, OF_QUEUES, CQ_QUEUE_SIZE, NULL, { { 0 } } },
     { { "asynq_queue_latency_seconds", "cron_server_queue_latency_seconds" }, "How long the oldest pending task of a queue has waited.", GAUGE, OF_QUEUES, CQ_QUEUE_LATENCY_S, NULL, { { 0 } } },
-    { { "asynq_queue_memory_usage_approx_bytes", "cron_server_queue_memory_usage_approx_bytes" }, "Memory of the store that the tasks of a queue take, from a sample.", GAUGE, OF_QUEUES, CQ_QUEUE_MEMORY_BYTES, NULL, { { 0 } } },
     { { "asynq_tasks_processed_total", "cron_server_tasks_processed_total" }, "Tasks of a queue processed by anyone, failures too.", COUNTER, OF_QUEUES, CQ_QUEUE_PROCESSED, NULL, { { 0 } } },
     { { "asynq_tasks_failed_total", "cron_server_tasks_failed_total" }, "Failures of tasks of a queue, of anyone.", COUNTER, OF_QUEUES, CQ_QUEUE_FAILED, NULL, { { 0 } } },
     { { "asynq_queue_paused_total", "cron_server_queue_paused_total" }, "1 while a queue is paused.", GAUGE, OF_QUEUES, CQ_QUEUE_PAUSED, NULL, { { 0 } } },
@@ -289,8 +288,7 @@ static void say_queue(speech *s, const cq_told_queue *queue)
     for (size_t i = 0; i < count; i++) {
         if (by->name)
             push_label(s, by->name, by->values[i]);
-        if (queue->values[s->family->at + i] >= 0)
-            say(s, "", queue->values[s->family->at + i]);
+        say(s, "", queue->values[s->family->at + i]);
         if (by->name)
             s->sample.label_count--;
     }

@@ -107,12 +107,11 @@ typedef enum cq_queue_value {
     CQ_QUEUE_AGGREGATING,
     CQ_QUEUE_GROUPS,
     CQ_QUEUE_LATENCY_S,
-    CQ_QUEUE_MEMORY_BYTES,
     CQ_QUEUE_PROCESSED,
     CQ_QUEUE_FAILED,
     CQ_QUEUE_PAUSED,
 } cq_queue_value;
-#define CQ_QUEUE_VALUES 14
+#define CQ_QUEUE_VALUES 13
 
 typedef enum cq_told { CQ_TOLD_STORE_UP, CQ_TOLD_CONNECTIONS, CQ_TOLD_ENTRIES } cq_told;
 #define CQ_TOLD_COUNT 3

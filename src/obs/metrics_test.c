@@ -178,7 +178,6 @@ static void labels_are_escaped(void **state)
 static void tell(void *arg, cq_collection *out)
 {
     double values[CQ_QUEUE_VALUES] = { [CQ_QUEUE_PENDING] = *(double *)arg,
-                                       [CQ_QUEUE_MEMORY_BYTES] = -1,
                                        [CQ_QUEUE_LATENCY_S] = 0.25 };
 
     cq_collection_queue(out, "q", values);
@@ -199,7 +198,6 @@ static void sources_are_asked_and_no_queue_is_named_twice(void **state)
     assert_line("asynq_queue_latency_seconds{queue=\"q\"} 0.25");
     assert_line("cronq_store_connections_opened_total 11");
     assert_line("cronq_store_up 0");
-    assert_int_equal(count_lines("asynq_queue_memory_usage_approx_bytes{"), 0);
     cq_metrics_remove_source(metrics, tell, &four);
     assert_line("asynq_tasks_enqueued_total{queue=\"q\",state=\"pending\"} 7");
     cq_metrics_remove_source(metrics, tell, &seven);
