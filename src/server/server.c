@@ -86,8 +86,9 @@ void cronq_server_free(cronq_server *server)
     if (server->state == CQ_SERVER_ACTIVE)
         cronq_server_stop(server, NULL);
     cq_server_tell_end(server);
-    if (server->abandoned) /* its threads still use all of this */
-        return;
+    if (server->abandoned && !cq_worker_has_ended(server->worker))
+        return; /* its threads still use all of this */
+    server->abandoned = false;
     close_parts(server);
     cq_arena_release(&server->arena);
     pthread_mutex_destroy(&server->mutex);

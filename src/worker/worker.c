@@ -191,13 +191,8 @@ static void end_threads(cq_worker *worker, bool join_hands)
     atomic_store(&worker->ending, true);
     cq_event_set(&worker->ended);
     cq_desk_close(&worker->desk);
-    for (size_t i = 0; i < worker->hand_count; i++) {
-        if (join_hands)
-            pthread_join(worker->hands[i].thread, NULL);
-        else
-            pthread_detach(worker->hands[i].thread);
-    }
-    worker->hand_count = 0;
+    while (join_hands && worker->hand_count > 0)
+        pthread_join(worker->hands[--worker->hand_count].thread, NULL);
     cq_heartbeat_join(&worker->heartbeat);
     cq_ticker_stop(worker->ticker);
     worker->ticker = NULL;
@@ -290,6 +285,14 @@ cronq_status cq_worker_stop(cq_worker *worker, size_t *running, cronq_error *err
                    (long long)worker->options->shutdown_timeout_ms);
 }
 
+bool cq_worker_has_ended(cq_worker *worker)
+{
+    while (worker->hand_count > 0 &&
+           pthread_tryjoin_np(worker->hands[worker->hand_count - 1].thread, NULL) == 0)
+        worker->hand_count--;
+    return worker->hand_count == 0;
+}
+
 void cq_worker_free(cq_worker *worker)
 {
     size_t running;
@@ -297,7 +300,7 @@ void cq_worker_free(cq_worker *worker)
     if (!worker)
         return;
     cq_worker_stop(worker, &running, NULL);
-    if (running == 0)
+    if (cq_worker_has_ended(worker))
         destroy(worker);
 }
 

@@ -38,8 +38,11 @@ bool cq_worker_idle(cq_worker *worker);
 /* Ends fetching, waits for handlers up to shutdown_timeout_ms, cancels them and waits a
  * little more, gives back what has not started, writes the outcomes, ends the threads.
  * With *running > 0 handlers are still in their threads: ETIMEDOUT, and the worker can be
- * neither freed nor started (cq_worker_free then leaks on purpose). */
+ * freed only once they have returned (cq_worker_free before that leaks on purpose). */
 cronq_status cq_worker_stop(cq_worker *worker, size_t *running, cronq_error *err);
+
+/* After a stop: has every handler returned since? */
+bool cq_worker_has_ended(cq_worker *worker);
 
 /* Give back, uncharged, what handlers are still running after a stop: only when the
  * process ends right afterwards. */
