@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "codec/info.h"
+#include "support/patience.h"
 #include "support/redis_server.h"
 
 #include <pthread.h>
@@ -328,8 +329,8 @@ static void entries_that_are_due_together_share_round_trips(void **state)
 static void a_tick_waits_for_its_store(void **state)
 {
     cronq_scheduler *scheduler = open_scheduler();
-    int64_t tick_s = (cq_wall_ns() / CQ_NS_PER_S / 4 + 1) * 4, now_ms, tick;
-    size_t count;
+    int64_t tick_s, now_ms, ticks[16];
+    size_t count, late = 0;
 
     (void)state;
     redis_server_kill(server);
@@ -338,17 +339,19 @@ static void a_tick_waits_for_its_store(void **state)
     start(scheduler);
     redis_server_restart(server);
     now_ms = cq_wall_ns() / CQ_NS_PER_MS;
-    if (now_ms > tick_s * 1000 - 700)
-        tick_s += 4;
+    tick_s = ((now_ms + 700) / 4000 + 1) * 4;
     cq_sleep_ms(tick_s * 1000 - 500 - now_ms);
     redis_server_kill(server);
     cq_sleep_ms(1000);
     redis_server_restart(server);
-    wait_for("late", 1);
+    for (int i = 0; i < 100 && late == 0; i++) {
+        cq_sleep_ms(100);
+        count = read_ticks("late", "late:", ticks, 16);
+        for (size_t k = 0; k < count; k++) /* on a slow machine it is not alone */
+            late += ticks[k] == tick_s;
+    }
     cronq_scheduler_free(scheduler);
-    count = read_ticks("late", "late:", &tick, 1);
-    assert_int_equal(count, 1);
-    assert_int_equal(tick, tick_s);
+    assert_int_equal(late, 1);
 }
 
 static void a_bad_task_is_refused_when_it_is_added(void **state)

@@ -5,6 +5,7 @@
 #define CQ_WORKER_FIXTURE_H
 
 #include "codec/message.h"
+#include "support/patience.h"
 #include "worker/worker.h"
 
 #include <pthread.h>
@@ -62,7 +63,7 @@ bool fixture_logged(fixture *f, const char *text);
 /* Wait until the condition holds; fails the test after timeout_ms. */
 #define FIXTURE_AWAIT(condition, timeout_ms)                                     \
     do {                                                                         \
-        int64_t until_ms = cq_mono_ms() + (timeout_ms);                          \
+        int64_t until_ms = cq_mono_ms() + (timeout_ms)*PATIENCE;                 \
                                                                                  \
         while (!(condition)) {                                                   \
             if (cq_mono_ms() > until_ms)                                         \
