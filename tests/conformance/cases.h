@@ -20,6 +20,8 @@ extern const conformance_case conformance_push_cases[];
 extern const conformance_case conformance_exchange_cases[];
 extern const conformance_case conformance_lease_cases[];
 extern const conformance_case conformance_wait_cases[];
+extern const conformance_case conformance_inspect_cases[];
+extern const conformance_case conformance_group_cases[];
 
 static inline cq_broker *broker_of(void **state)
 {

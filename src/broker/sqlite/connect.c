@@ -15,10 +15,10 @@
 
 #define CACHE_KIB 8000
 
-extern const char cq_schema_schema_1[];
+extern const char cq_schema_schema_1[], cq_schema_schema_2[];
 
 /* The step from version i to i + 1. */
-static const char *const migrations[] = { cq_schema_schema_1 };
+static const char *const migrations[] = { cq_schema_schema_1, cq_schema_schema_2 };
 
 enum { VERSION = sizeof migrations / sizeof *migrations };
 

@@ -140,13 +140,27 @@ static bool write_outcome(exchange_run *run, const exchange_queue *queue,
     return cq_sql_run(&sql) > 0;
 }
 
+/* Why it was not written: the lease is another's, or the task is cancelled. */
+static cronq_status refusal(exchange_run *run, const exchange_queue *queue,
+                            const cq_outcome *outcome)
+{
+    cq_sql sql = cq_sql_of(run->store, CQ_SQL_is_cancelled);
+
+    bind_lease(&sql, queue, outcome);
+    return cq_sql_value(&sql, 0) ? CRONQ_ECANCELED : CRONQ_ESTATE;
+}
+
 static void settle(exchange_run *run, cq_outcome *outcome)
 {
     exchange_queue *queue = queue_of(run, outcome->queue);
 
     outcome->status = CRONQ_ESTATE;
-    if (!outcome->fence || !write_outcome(run, queue, outcome))
+    if (!outcome->fence)
         return;
+    if (!write_outcome(run, queue, outcome)) {
+        outcome->status = refusal(run, queue, outcome);
+        return;
+    }
     outcome->status = CRONQ_OK;
     if (outcome->kind == CQ_RETRY)
         run->store->ring = true; /* the next due time may be another */
@@ -171,8 +185,12 @@ static void give_back(exchange_run *run, cq_outcome *outcome)
     bind_lease(&sql, queue, outcome);
     cq_sql_int(&sql, queue->front);
     outcome->status = CRONQ_ESTATE;
-    if (!outcome->fence || cq_sql_run(&sql) == 0)
+    if (!outcome->fence)
         return;
+    if (cq_sql_run(&sql) == 0) {
+        outcome->status = refusal(run, queue, outcome);
+        return;
+    }
     outcome->status = CRONQ_OK;
     queue->front--;
     run->store->ring = true;

@@ -66,13 +66,6 @@ typedef struct counts_args {
     cq_queue_counts counts;
 } counts_args;
 
-static cronq_status no_such_queue(cq_str queue, cronq_error *err)
-{
-    char room[CQ_QUOTED_ROOM];
-
-    return cq_fail(err, CRONQ_ENOENT, "there is no queue %s", cq_quoted(queue, room));
-}
-
 static void read_states(cq_sqlite *store, int64_t queue, cq_queue_counts *out)
 {
     uint64_t *const counts[] = {
@@ -121,7 +114,7 @@ static cronq_status counts_work(cq_sqlite *store, void *arg, cronq_error *err)
     cq_sql sql;
 
     if (!queue && !store->code)
-        return no_such_queue(args->queue, err);
+        return cq_sqlite_no_queue(args->queue, err);
     out->paused = out->paused_at_s != 0;
     read_states(store, queue, out);
     read_day(store, queue, args->now_ns / CQ_NS_PER_S / 86400, &out->processed_today,
@@ -195,6 +188,22 @@ static cronq_status pause_queue(cq_broker *broker, cq_str queue, bool paused,
     return cq_sqlite_do(cq_sqlite_of(broker), CQ_SQLITE_DRAINS, pause_work, &args, err);
 }
 
-const cq_inspect_ops cq_sqlite_inspect_ops = { .queues = queues,
-                                               .counts = counts,
-                                               .pause = pause_queue };
+const cq_inspect_ops cq_sqlite_inspect_ops = {
+    .queues = queues,
+    .counts = counts,
+    .pause = pause_queue,
+    .history = cq_sqlite_history,
+    .groups = cq_sqlite_groups,
+    .task = cq_sqlite_task,
+    .list = cq_sqlite_list,
+    .act = cq_sqlite_act,
+    .act_all = cq_sqlite_act_all,
+    .remove_queue = cq_sqlite_remove_queue,
+    .replace = cq_sqlite_replace,
+    .reschedule = cq_sqlite_reschedule,
+    .cancel = cq_sqlite_cancel,
+    .servers = cq_sqlite_servers,
+    .workers = cq_sqlite_workers,
+    .entries = cq_sqlite_entries,
+    .events = cq_sqlite_events,
+};

@@ -11,6 +11,22 @@ typedef struct lease_args {
     int64_t end_ms; /* extend */
 } lease_args;
 
+/* extend tells whether the task was cancelled. */
+static cronq_status run_lease(cq_sql *sql, cq_sql_name statement, uint32_t fence)
+{
+    bool cancelled;
+
+    if (!fence)
+        return CRONQ_ESTATE;
+    if (statement != CQ_SQL_extend)
+        return cq_sql_run(sql) > 0 ? CRONQ_OK : CRONQ_ESTATE;
+    if (!cq_sql_step(sql))
+        return CRONQ_ESTATE;
+    cancelled = cq_sql_get_int(sql, 0);
+    cq_sql_run(sql);
+    return cancelled ? CRONQ_ECANCELED : CRONQ_OK;
+}
+
 static cronq_status lease_work(cq_sqlite *store, void *arg, cronq_error *err)
 {
     const lease_args *args = arg;
@@ -31,7 +47,7 @@ static cronq_status lease_work(cq_sqlite *store, void *arg, cronq_error *err)
         cq_sql_int(&sql, CQ_SQLITE_FENCE_BASE + lease->fence);
         if (args->statement == CQ_SQL_extend)
             cq_sql_int(&sql, args->end_ms);
-        lease->status = lease->fence && cq_sql_run(&sql) > 0 ? CRONQ_OK : CRONQ_ESTATE;
+        lease->status = run_lease(&sql, args->statement, lease->fence);
     }
     return CRONQ_OK;
 }

@@ -36,6 +36,7 @@ static cronq_status expired_work(cq_sqlite *store, void *arg, cronq_error *err)
         found->score = cq_sqlite_score(cq_sql_get_int(&sql, 1), fence);
         found->message = cq_sql_copy_bytes(&sql, 3, args->arena);
         found->marked = !cq_sql_is_null(&sql, 4);
+        found->cancelled = !cq_sql_is_null(&sql, 5);
         found->started = found->marked && cq_sql_get_int(&sql, 4) == fence;
         if (!found->id.data || !found->message.data)
             cq_sqlite_note(store, SQLITE_NOMEM);

@@ -35,6 +35,14 @@
     X(server_set) X(server_delete) X(worker_add) X(worker_clear) X(server_expire)      \
     X(worker_expire) X(entry_expire) X(entry_add) X(entry_clear) X(event_add)          \
     X(event_trim) X(phase_add) X(phase_get)                                            \
+    X(record) X(record_list) X(record_group) X(act_find) X(act_first)                  \
+    X(act_first_group) X(act_run) X(act_archive) X(amend_find) X(amend_message)        \
+    X(amend_place) X(lock_shift) X(cancel_mark) X(cancel_add) X(is_cancelled)          \
+    X(queue_tasks) X(queue_delete) X(queue_delete_counts)                              \
+    X(due_groups) X(group_due) X(group_list) X(set_add) X(set_take) X(set_find)        \
+    X(set_records) X(set_extend) X(set_misfit) X(set_free_locks) X(set_delete_tasks)   \
+    X(set_delete) X(set_stale) X(set_give_back)                                        \
+    X(server_list) X(worker_list) X(entry_list) X(event_list)                          \
     X(state_counts) X(group_count) X(count_get) X(oldest) X(pause) X(resume)
 /* clang-format on */
 
@@ -54,6 +62,7 @@ enum {
     CQ_SQLITE_ARCHIVED = 4,
     CQ_SQLITE_COMPLETED = 5,
     CQ_SQLITE_AGGREGATING = 6,
+    CQ_SQLITE_MERGING = 7, /* aggregating, in a set */
 };
 
 /* Places in pending count from here, and fences from their base, so that a task's row
@@ -290,6 +299,66 @@ cronq_status cq_sqlite_record_event(cq_broker *, cq_str entry_id, cronq_bytes ev
                                     int64_t now_ns, cronq_error *err);
 cronq_status cq_sqlite_every_phase(cq_broker *, cq_str queue, cq_str entry_id,
                                    int64_t mine_s, int64_t *out_s, cronq_error *err);
+
+/* tasks.c. A record from the columns of its statements. */
+cq_record cq_sqlite_record(const cq_sql *sql, cq_arena *arena);
+/* Every record that the statement gives, at most limit. */
+cq_record *cq_sqlite_records(cq_sqlite *store, cq_sql *sql, size_t limit, cq_arena *arena,
+                             size_t *count);
+int64_t cq_sqlite_state(cronq_state state);
+cronq_state cq_sqlite_state_of(int64_t stored);
+cronq_status cq_sqlite_no_queue(cq_str queue, cronq_error *err);
+cronq_status cq_sqlite_no_task(cq_str queue, cq_str id, cronq_error *err);
+cronq_status cq_sqlite_task(cq_broker *, cq_str queue, cq_str id, cq_arena *arena,
+                            cq_record *out, cronq_error *err);
+cronq_status cq_sqlite_list(cq_broker *, const cq_listing *, cq_arena *arena,
+                            cq_record **out, size_t *count, cronq_error *err);
+cronq_status cq_sqlite_replace(cq_broker *, cq_str queue, cq_str id, cronq_bytes before,
+                               cronq_bytes message, bool *same, cronq_error *err);
+cronq_status cq_sqlite_reschedule(cq_broker *, cq_reschedule *, int64_t now_ns,
+                                  bool *same, cronq_error *err);
+cronq_status cq_sqlite_cancel(cq_broker *, cq_str queue, cq_str id, int64_t now_ns,
+                              cronq_error *err);
+
+/* act.c */
+cronq_status cq_sqlite_act(cq_broker *, cq_str queue, cq_action, cq_move *items,
+                           size_t count, size_t offset, int64_t now_ns, cronq_error *err);
+cronq_status cq_sqlite_act_all(cq_broker *, cq_str queue, cronq_state, cq_str group,
+                               cq_action, size_t limit, int64_t now_ns, size_t *seen,
+                               size_t *done, cronq_error *err);
+cronq_status cq_sqlite_remove_queue(cq_broker *, cq_str queue, int64_t now_ns,
+                                    cronq_error *err);
+
+/* sets.c */
+cronq_status cq_sqlite_due_groups(cq_broker *, cq_str queue, const cq_group_rules *,
+                                  int64_t now_ns, size_t limit, cq_arena *arena,
+                                  cq_str **out, size_t *count, cronq_error *err);
+cronq_status cq_sqlite_take_group(cq_broker *, const cq_set *, const cq_group_rules *,
+                                  int64_t now_ns, size_t *taken, cronq_error *err);
+cronq_status cq_sqlite_read_set(cq_broker *, const cq_set *, cq_arena *arena,
+                                cq_record **out, size_t *count, cronq_error *err);
+cronq_status cq_sqlite_extend_set(cq_broker *, const cq_set *, int64_t now_ns,
+                                  cronq_error *err);
+cronq_status cq_sqlite_finish_set(cq_broker *, const cq_set *, cronq_bytes merged,
+                                  const cq_misfit *misfits, size_t misfit_count,
+                                  int64_t now_ns, cronq_error *err);
+cronq_status cq_sqlite_reclaim_sets(cq_broker *, cq_str queue, int64_t now_ns,
+                                    size_t limit, size_t *reclaimed, cronq_error *err);
+cronq_status cq_sqlite_groups(cq_broker *, cq_str queue, size_t limit, cq_arena *arena,
+                              cq_group_count **out, size_t *count, cronq_error *err);
+
+/* told.c */
+cronq_status cq_sqlite_history(cq_broker *, cq_str queue, size_t days, int64_t now_ns,
+                               cq_day *out, cronq_error *err);
+cronq_status cq_sqlite_servers(cq_broker *, int64_t now_ns, cq_arena *arena,
+                               cronq_bytes **out, size_t *count, cronq_error *err);
+cronq_status cq_sqlite_workers(cq_broker *, int64_t now_ns, cq_arena *arena,
+                               cronq_bytes **out, size_t *count, cronq_error *err);
+cronq_status cq_sqlite_entries(cq_broker *, int64_t now_ns, cq_arena *arena,
+                               cronq_bytes **out, size_t *count, cronq_error *err);
+cronq_status cq_sqlite_events(cq_broker *, cq_str entry_id, size_t offset, size_t limit,
+                              cq_arena *arena, cronq_bytes **out, size_t *count,
+                              cronq_error *err);
 
 /* inspect.c */
 extern const cq_inspect_ops cq_sqlite_inspect_ops;

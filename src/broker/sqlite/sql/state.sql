@@ -32,3 +32,14 @@ ORDER BY n DESC LIMIT 100 OFFSET ?2)
 INSERT INTO cronq_phase(queue, entry_id, at_s) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING
 --: phase_get
 SELECT at_s FROM cronq_phase WHERE queue = ?1 AND entry_id = ?2
+
+-- Looking at what was told.
+--: server_list
+SELECT info FROM cronq_server WHERE expires_ms > ?1
+--: worker_list
+SELECT w.info FROM cronq_worker w JOIN cronq_server s USING (host, pid, server_id)
+WHERE s.expires_ms > ?1
+--: entry_list
+SELECT entry FROM cronq_entry WHERE expires_ms > ?1 ORDER BY scheduler_id, position
+--: event_list
+SELECT event FROM cronq_event WHERE entry_id = ?1 ORDER BY n DESC LIMIT ?2 OFFSET ?3
