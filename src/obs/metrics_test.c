@@ -177,8 +177,9 @@ static void labels_are_escaped(void **state)
 
 static void tell(void *arg, cq_collection *out)
 {
-    double values[CQ_QUEUE_VALUES] = { [CQ_QUEUE_PENDING] = *(double *)arg,
-                                       [CQ_QUEUE_LATENCY_S] = 0.25 };
+    double values[CQ_QUEUE_VALUES] = {
+        [CQ_QUEUE_PENDING] = *(double *)arg, [CQ_QUEUE_LATENCY_S] = 0.25
+    };
 
     cq_collection_queue(out, "q", values);
     cq_collection_tell(out, CQ_TOLD_CONNECTIONS, *(double *)arg);
