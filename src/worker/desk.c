@@ -22,8 +22,31 @@ static bool should_wake(cq_desk *desk)
 {
     if (!desk->first || desk->sleepers == 0 || desk->waking)
         return false;
+    if (desk->busy > 0 && atomic_load_explicit(&desk->brief, memory_order_relaxed))
+        return false;
     desk->waking = true;
     return true;
+}
+
+void cq_desk_set_brief(cq_desk *desk, bool brief)
+{
+    atomic_store_explicit(&desk->brief, brief, memory_order_relaxed);
+}
+
+bool cq_desk_nudge(cq_desk *desk, int64_t before_mono_ns)
+{
+    bool waiting, late;
+
+    pthread_mutex_lock(&desk->mutex);
+    waiting = desk->first && desk->sleepers > 0;
+    late = waiting && !desk->waking && desk->first->queued_at_mono_ns < before_mono_ns;
+    desk->waking |= late;
+    pthread_mutex_unlock(&desk->mutex);
+    if (!late)
+        return waiting;
+    cq_desk_set_brief(desk, false); /* until handlers prove it again */
+    pthread_cond_signal(&desk->more);
+    return false;
 }
 
 void cq_desk_put(cq_desk *desk, cronq_attempt *first, cronq_attempt *last)
@@ -49,8 +72,10 @@ static cronq_attempt *take_first(cq_desk *desk)
     cronq_attempt *attempt = desk->closed ? NULL : desk->first;
     bool wake;
 
-    if (attempt)
+    if (attempt) {
         desk->first = attempt->next;
+        desk->busy++;
+    }
     wake = should_wake(desk);
     pthread_mutex_unlock(&desk->mutex);
     if (wake)
@@ -58,9 +83,10 @@ static cronq_attempt *take_first(cq_desk *desk)
     return attempt;
 }
 
-cronq_attempt *cq_desk_try(cq_desk *desk)
+cronq_attempt *cq_desk_try(cq_desk *desk, bool returning)
 {
     pthread_mutex_lock(&desk->mutex);
+    desk->busy -= returning;
     return take_first(desk);
 }
 

@@ -4,6 +4,8 @@
  * Invariants: waiting attempts are in the order in which they were fetched. Of the
  * sleeping threads at most one is being woken at a time, and it wakes the next while
  * there is more: so short tasks are done by few threads, and long ones wake them all.
+ * Where a wake-up costs more than the tasks do (brief), one thread does them all, and the
+ * fetcher nudges another when an attempt has waited for too long.
  * Finished attempts are on a stack without a lock. */
 #ifndef CQ_WORKER_DESK_H
 #define CQ_WORKER_DESK_H
@@ -16,18 +18,24 @@ typedef struct cq_desk {
     pthread_mutex_t mutex;
     pthread_cond_t more;
     cronq_attempt *first, *last;
-    size_t sleepers;
+    size_t sleepers, busy; /* threads: waiting here, and between two visits */
     bool waking, closed;
+    atomic_bool brief;                 /* the fetcher says so */
     _Atomic(cronq_attempt *) finished; /* newest first */
 } cq_desk;
 
 void cq_desk_init(cq_desk *desk);
 void cq_desk_release(cq_desk *desk);
 
+/* The fetcher: are handlers so short that one thread should do them? */
+void cq_desk_set_brief(cq_desk *desk, bool brief);
+/* The fetcher: wake a thread for what waits since before then; true while more may. */
+bool cq_desk_nudge(cq_desk *desk, int64_t before_mono_ns);
+
 /* The fetcher: append a chain of attempts. */
 void cq_desk_put(cq_desk *desk, cronq_attempt *first, cronq_attempt *last);
 /* A worker thread: the oldest one; NULL when there is none. */
-cronq_attempt *cq_desk_try(cq_desk *desk);
+cronq_attempt *cq_desk_try(cq_desk *desk, bool returning);
 /* The same, waiting for it; NULL once the desk is closed. */
 cronq_attempt *cq_desk_take(cq_desk *desk);
 bool cq_desk_is_empty(cq_desk *desk);

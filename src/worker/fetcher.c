@@ -12,6 +12,8 @@
 #define REST_LEAST_NS        CQ_NS_PER_MS
 #define BATCH_WORK_NS        (500 * 1000)
 #define BATCH_PATIENCE_MS    1
+#define BRIEF_NS             (10 * 1000) /* about what waking a thread costs */
+#define BRIEF_PATIENCE_NS    CQ_NS_PER_MS
 #define RETRY_FIRST_MS       50
 #define RETRY_LIMIT_MS       1000 /* the broker spaces out its dialling itself */
 #define RETRY_DOUBLINGS      5
@@ -92,11 +94,18 @@ static void note_duration(cq_fetcher *fetcher, const cronq_attempt *attempt)
         fetcher->mean_ns += (ns - fetcher->mean_ns) / (1 << MEAN_SHIFT);
 }
 
+static bool is_brief(const cq_fetcher *fetcher)
+{
+    return fetcher->mean_ns >= 0 && fetcher->mean_ns < BRIEF_NS;
+}
+
 static void collect(cq_fetcher *fetcher)
 {
     cq_worker *worker = fetcher->worker;
     cronq_attempt *attempt = cq_desk_collect(&worker->desk);
 
+    if (!attempt)
+        return;
     for (cronq_attempt *next; attempt; attempt = next) {
         next = attempt->next;
         fetcher->in_hand--;
@@ -109,6 +118,17 @@ static void collect(cq_fetcher *fetcher)
             cq_chain_append(&fetcher->outbox, attempt);
         }
     }
+    cq_desk_set_brief(&worker->desk, is_brief(fetcher));
+}
+
+/* One thread does all brief tasks; when one of them was not brief after all, others must
+ * come. */
+static void nudge(cq_fetcher *fetcher)
+{
+    cq_desk *desk = &fetcher->worker->desk;
+
+    fetcher->must_nudge = fetcher->in_hand && is_brief(fetcher) &&
+                          cq_desk_nudge(desk, cq_mono_ns() - BRIEF_PATIENCE_NS);
 }
 
 static void unpark(cq_fetcher *fetcher)
@@ -211,6 +231,8 @@ static int64_t sleep_until(cq_fetcher *fetcher, int64_t now_ns)
         until_ns =
             earlier(until_ns, cq_add_saturating(cq_desk_oldest_mono_ns(&worker->desk),
                                                 AHEAD_PATIENCE_NS));
+    if (fetcher->must_nudge)
+        until_ns = now_ns;
     return until_ns > now_ns + REST_LEAST_NS ? until_ns : now_ns + REST_LEAST_NS;
 }
 
@@ -231,6 +253,15 @@ static void wait_for_work(cq_fetcher *fetcher, int64_t until_ns)
     fetcher->more_due = wait.due;
 }
 
+static bool has_news(cq_fetcher *fetcher, bool batches)
+{
+    cq_desk *desk = &fetcher->worker->desk;
+
+    if (atomic_load(&fetcher->poked))
+        return true;
+    return cq_desk_has_finished(desk) && (!batches || cq_desk_is_empty(desk));
+}
+
 /* Without a free slot there is nothing to wait for in the store; without a store neither.
  */
 static void rest(cq_fetcher *fetcher)
@@ -238,12 +269,15 @@ static void rest(cq_fetcher *fetcher)
     int64_t now_ns = cq_mono_ns(), until_ns = sleep_until(fetcher, now_ns);
     bool nap = free_slots(fetcher) == 0 || fetcher->retry_at_mono_ns > now_ns;
     bool idle = !nap && fetcher->in_hand == 0 && fetcher->parked.count == 0;
+    bool batches = nap && fetcher->in_hand && is_brief(fetcher);
 
+    if (batches) /* until the desk is empty, not until the first is done */
+        until_ns = now_ns;
     if (idle)
         cq_live_trim(&fetcher->worker->live);
     atomic_store(&fetcher->idle, idle);
-    atomic_store(&fetcher->sleep, nap ? CQ_NAPPING : CQ_WAITING);
-    if (cq_desk_has_finished(&fetcher->worker->desk) || atomic_load(&fetcher->poked)) {
+    atomic_store(&fetcher->sleep, batches ? CQ_BATCHING : nap ? CQ_NAPPING : CQ_WAITING);
+    if (has_news(fetcher, batches)) {
         atomic_store(&fetcher->sleep, CQ_AWAKE);
         return;
     }
@@ -361,6 +395,7 @@ static void *run(void *arg)
         collect(fetcher);
         unpark(fetcher);
         give_back_waiting(fetcher);
+        nudge(fetcher);
         look_for_lost(fetcher);
         step(fetcher);
         atomic_store(&fetcher->in_hand_seen, fetcher->in_hand);

@@ -67,6 +67,7 @@ typedef struct cq_fetcher {
     bool batched;        /* has waited for a batch since the last answer */
     int64_t forwarded_s; /* store's second of the last forward */
     int64_t mean_ns;     /* running mean of handlers; negative: unknown */
+    bool must_nudge;     /* something waits for the thread that does brief tasks */
     uint32_t small_left; /* deliveries until taking ahead is allowed again */
 
     cq_lost_fetch lost[CQ_LOST_FETCHES];

@@ -128,10 +128,10 @@ static void *run_hand(void *arg)
 {
     cq_hand *hand = arg;
     cq_worker *worker = hand->worker;
-    cronq_attempt *attempt;
+    cronq_attempt *attempt = NULL;
 
     for (;;) {
-        attempt = cq_desk_try(&worker->desk);
+        attempt = cq_desk_try(&worker->desk, attempt != NULL);
         if (!attempt) {
             cq_fetcher_run_dry(&worker->fetcher);
             attempt = cq_desk_take(&worker->desk);
