@@ -25,6 +25,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "broker/finding.h"
 
 #include <cronq/store.h>
 #include <cronq/task.h>
@@ -484,6 +485,11 @@ typedef struct cq_inspect_ops {
     cronq_status (*events)(cq_broker *, cq_str entry_id, size_t offset, size_t limit,
                            cq_arena *arena, cronq_bytes **out, size_t *count,
                            cronq_error *);
+    /* Look for broken invariants, and with repair mend what is safe to mend, in steps
+     * none of which holds the store for long. Calls on_finding for each, without the
+     * store being locked. ENOENT when there is no such queue, nor anything of it. */
+    cronq_status (*check)(cq_broker *, cq_str queue, bool repair, int64_t now_ns,
+                          cq_finding_fn *on_finding, void *arg, cronq_error *);
 } cq_inspect_ops;
 
 /* Every backend's broker and intake begin with these. */

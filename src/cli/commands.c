@@ -8,6 +8,7 @@ static const cq_cli_command *const verbs[] = {
     &cq_cli_push,
     &cq_cli_stats,
     &cq_cli_queue,
+    &cq_cli_fsck,
     &cq_cli_cron,
     &cq_cli_config,
     &cq_cli_bench,

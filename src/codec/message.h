@@ -49,4 +49,12 @@ cronq_status cq_message_decode(cronq_bytes in, cq_arena *arena, cq_message *out,
  * not change while a task lives. */
 bool cq_message_is_echo(cronq_bytes stored, cronq_bytes ours, cq_arena *arena);
 
+/* Does it decode, and is it the message of this id and queue? EPROTO with the reason. */
+cronq_status cq_message_check(cronq_bytes bytes, cq_str queue, cq_str id, cq_arena *arena,
+                              cq_message *out, cronq_error *err);
+
+/* Append a valid message, of type "corrupt", that stands for one that can not be read. */
+cronq_status cq_message_replace(cq_str queue, cq_str id, const char *why, int64_t now_s,
+                                cq_buf *out, cronq_error *err);
+
 #endif

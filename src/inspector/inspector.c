@@ -2,8 +2,11 @@
 /* inspector.c - looking at queues, and pausing them. */
 #include <cronq/inspector.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/quote.h"
+#include "base/utf8.h"
 #include "broker/broker.h"
 #include "codec/key.h"
 
@@ -199,4 +202,60 @@ cronq_status cronq_inspector_resume(cronq_inspector *inspector, const char *queu
                                     cronq_error *err)
 {
     return set_paused(inspector, queue, false, err);
+}
+
+/* ---- checking ---- */
+
+#define TEXT_LIMIT_BYTES 4096
+
+typedef struct check {
+    cronq_finding_fn *on_finding;
+    void *arg;
+    const char *queue;
+} check;
+
+/* Ids and details may be anything that somebody wrote into the store. */
+static void pass_on(const cq_finding *found, void *arg)
+{
+    const check *c = arg;
+    cronq_finding finding = { .struct_size = sizeof finding,
+                              .kind = found->kind,
+                              .queue = c->queue,
+                              .repaired = found->repaired };
+    cq_buf id, text;
+
+    cq_buf_init(&id, TEXT_LIMIT_BYTES);
+    cq_buf_init(&text, TEXT_LIMIT_BYTES);
+    cq_utf8_repair(&id, found->id.data, found->id.len, TEXT_LIMIT_BYTES - 1);
+    cq_buf_append_text(&text, cq_finding_sentence(found->kind));
+    if (found->detail.len) {
+        char room[CQ_QUOTED_ROOM];
+
+        cq_buf_printf(&text, ": %s", cq_quoted(found->detail, room));
+    }
+    finding.id = cq_buf_text(&id);
+    finding.text = cq_buf_text(&text);
+    finding.id = finding.id ? finding.id : "";
+    finding.text = finding.text ? finding.text : "";
+    c->on_finding(&finding, c->arg);
+    cq_buf_release(&id);
+    cq_buf_release(&text);
+}
+
+cronq_status cronq_inspector_check(cronq_inspector *inspector, const char *queue,
+                                   bool repair, cronq_finding_fn *on_finding, void *arg,
+                                   cronq_error *err)
+{
+    cq_broker *broker = inspector->broker;
+    check c = { .on_finding = on_finding, .arg = arg, .queue = queue };
+    cronq_status status = check_queue(queue, err);
+
+    if (!status && !on_finding)
+        status = cq_fail(err, CRONQ_EINVAL, "on_finding is NULL");
+    if (!status)
+        status = broker->ops->sync_clock(broker, err);
+    if (status)
+        return status;
+    return broker->inspect->check(broker, cq_str_of(queue), repair,
+                                  broker->ops->now_ns(broker), pass_on, &c, err);
 }

@@ -114,41 +114,6 @@ cronq_status cq_count_deferral(cq_message *message, cq_arena *arena, cronq_error
     return CRONQ_OK;
 }
 
-cronq_status cq_outcome_replace_corrupt(cq_str queue, cq_str id, const char *why,
-                                        int64_t now_s, cq_buf *out, cronq_error *err)
-{
-    cq_message message = { .type = CQ_STR(CQ_TYPE_CORRUPT), .queue = queue };
-    cronq_status status;
-    cq_buf repaired;
-
-    cq_buf_init(&repaired, CQ_ERROR_TEXT_LIMIT_BYTES);
-    cq_utf8_repair(&repaired, id.data, id.len, CQ_ERROR_TEXT_LIMIT_BYTES);
-    message.id = cq_buf_str(&repaired);
-    message.error_msg = cq_str_of(why);
-    message.last_failed_at_s = now_s;
-    status = cq_message_encode(&message, out, err);
-    cq_buf_release(&repaired);
-    return status;
-}
-
-cronq_status cq_message_check(cronq_bytes bytes, cq_str queue, cq_str id, cq_arena *arena,
-                              cq_message *out, cronq_error *err)
-{
-    cq_message message;
-    cronq_status status = cq_message_decode(bytes, arena, &message, err);
-
-    if (status)
-        return status;
-    if (!cq_str_eq(message.id, id))
-        return cq_fail(err, CRONQ_EPROTO, "message of another task: id %.*s",
-                       CQ_FMT(message.id));
-    if (!cq_str_eq(message.queue, queue))
-        return cq_fail(err, CRONQ_EPROTO, "message of another queue: %.*s",
-                       CQ_FMT(message.queue));
-    *out = message;
-    return CRONQ_OK;
-}
-
 int64_t cq_deadline_ns(const cq_message *message, int64_t start_ns)
 {
     int64_t timeout_s = message->timeout_s, deadline_s = message->deadline_at_s;

@@ -14,7 +14,6 @@
 #define CQ_TEXT_TIMED_OUT     "context deadline exceeded"
 #define CQ_TEXT_CANCELED      "context canceled"
 #define CQ_TEXT_LEASE_EXPIRED "asynq: task lease expired"
-#define CQ_TYPE_CORRUPT       "corrupt"
 
 /* How an attempt ended. */
 typedef struct cq_ending {
@@ -38,14 +37,6 @@ cronq_status cq_outcome_rewrite(const cq_message *message, cq_outcome_kind kind,
 #define CQ_DEFERRED_LIMIT  1000
 int64_t cq_deferred_count(const cq_message *message);
 cronq_status cq_count_deferral(cq_message *message, cq_arena *arena, cronq_error *err);
-
-/* Append a valid message that stands for one that can not be read. */
-cronq_status cq_outcome_replace_corrupt(cq_str queue, cq_str id, const char *why,
-                                        int64_t now_s, cq_buf *out, cronq_error *err);
-
-/* Does it decode, and is it the message of this id and queue? EPROTO with the reason. */
-cronq_status cq_message_check(cronq_bytes bytes, cq_str queue, cq_str id, cq_arena *arena,
-                              cq_message *out, cronq_error *err);
 
 /* The end of an attempt that starts at start_ns: the earlier of its timeout and its
  * deadline, 30 minutes without either. Saturates. */

@@ -175,7 +175,7 @@ static void what_stands_for_a_corrupt_message_is_valid(void **state)
     cq_arena_init(&arena, ARENA_BYTES);
     cq_buf_init(&buf, ARENA_BYTES);
     assert_int_equal(
-        cq_outcome_replace_corrupt(CQ_STR("q"), CQ_STR("i\xFF"), "why", 1000, &buf, NULL),
+        cq_message_replace(CQ_STR("q"), CQ_STR("i\xFF"), "why", 1000, &buf, NULL),
         CRONQ_OK);
     assert_int_equal(
         cq_message_decode((cronq_bytes){ buf.data, buf.len }, &arena, &out, NULL),

@@ -56,10 +56,9 @@ static void plan_quarantine(pass *p, size_t i, const char *why)
 
     cq_buf_init(&buf, CQ_MESSAGE_LIMIT_BYTES);
     item->kind = CQ_RECOVER_QUARANTINE;
-    item->message =
-        kept(p, &buf,
-             cq_outcome_replace_corrupt(p->worker->queues[p->queue], item->id, why,
-                                        p->now_ns / CQ_NS_PER_S, &buf, NULL));
+    item->message = kept(p, &buf,
+                         cq_message_replace(p->worker->queues[p->queue], item->id, why,
+                                            p->now_ns / CQ_NS_PER_S, &buf, NULL));
     cq_buf_release(&buf);
 }
 

@@ -22,8 +22,8 @@ static void quarantine(cq_worker *worker, const cq_delivery *delivery, int64_t n
     cq_buf buf;
 
     cq_buf_init(&buf, REPLACEMENT_LIMIT_BYTES);
-    status = cq_outcome_replace_corrupt(queue, delivery->id, why, now_ns / CQ_NS_PER_S,
-                                        &buf, &err);
+    status =
+        cq_message_replace(queue, delivery->id, why, now_ns / CQ_NS_PER_S, &buf, &err);
     item.message = (cronq_bytes){ buf.data, buf.len };
     if (!status)
         status =

@@ -177,4 +177,5 @@ const cq_inspect_ops cq_redis_inspect_ops = {
     .workers = cq_redis_workers,
     .entries = cq_redis_entries,
     .events = cq_redis_events,
+    .check = cq_redis_check,
 };

@@ -26,7 +26,9 @@
     X(adopt, DRAINS)      \
     X(amend, DRAINS)      \
     X(beat, DRAINS)       \
+    X(browse, DRAINS)     \
     X(cancel, DRAINS)     \
+    X(check, DRAINS)      \
     X(counts, DRAINS)     \
     X(due_groups, DRAINS) \
     X(entries, DRAINS)    \
@@ -325,6 +327,10 @@ cronq_status cq_redis_entries(cq_broker *, int64_t now_ns, cq_arena *arena,
 cronq_status cq_redis_events(cq_broker *, cq_str entry_id, size_t offset, size_t limit,
                              cq_arena *arena, cronq_bytes **out, size_t *count,
                              cronq_error *err);
+
+/* check.c */
+cronq_status cq_redis_check(cq_broker *, cq_str queue, bool repair, int64_t now_ns,
+                            cq_finding_fn *on_finding, void *arg, cronq_error *err);
 
 /* inspect.c */
 cronq_status cq_redis_must_exist(cq_redis *redis, cq_str queue, cq_arena *arena,

@@ -206,4 +206,5 @@ const cq_inspect_ops cq_sqlite_inspect_ops = {
     .workers = cq_sqlite_workers,
     .entries = cq_sqlite_entries,
     .events = cq_sqlite_events,
+    .check = cq_sqlite_check,
 };

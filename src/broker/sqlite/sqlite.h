@@ -43,7 +43,9 @@
     X(set_records) X(set_extend) X(set_misfit) X(set_free_locks) X(set_delete_tasks)   \
     X(set_delete) X(set_stale) X(set_give_back)                                        \
     X(server_list) X(worker_list) X(entry_list) X(event_list)                          \
-    X(state_counts) X(group_count) X(count_get) X(oldest) X(pause) X(resume)
+    X(state_counts) X(group_count) X(count_get) X(oldest) X(pause) X(resume)    \
+    X(check_tasks) X(check_quarantine) X(check_put_back) X(check_end_lease)            \
+    X(check_locks) X(check_regroup) X(check_file)
 /* clang-format on */
 
 typedef enum cq_sql_name {
@@ -359,6 +361,10 @@ cronq_status cq_sqlite_entries(cq_broker *, int64_t now_ns, cq_arena *arena,
 cronq_status cq_sqlite_events(cq_broker *, cq_str entry_id, size_t offset, size_t limit,
                               cq_arena *arena, cronq_bytes **out, size_t *count,
                               cronq_error *err);
+
+/* check.c */
+cronq_status cq_sqlite_check(cq_broker *, cq_str queue, bool repair, int64_t now_ns,
+                             cq_finding_fn *on_finding, void *arg, cronq_error *err);
 
 /* inspect.c */
 extern const cq_inspect_ops cq_sqlite_inspect_ops;
