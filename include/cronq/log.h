@@ -33,6 +33,9 @@ typedef struct cronq_log_file_options {
     const char *service_name; /* mode volume needs it */
     uint32_t max_content_bytes; /* longer texts are cut; 0: 16 KiB, at most 1 MiB */
     uint32_t reserved;          /* 0 */
+    uint32_t repeat_limit; /* warnings and errors of one place within 10 s, others are
+                              counted and told later; 0: 100; UINT32_MAX: all */
+    bool level_prefix;     /* "<3>" before a line, as journald wants it */
 } cronq_log_file_options;
 
 #define CRONQ_LOG_FILE_OPTIONS(...)                                                  \

@@ -13,7 +13,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct worker_parts {
@@ -99,11 +101,25 @@ static void release(worker_parts *worker)
     cronq_config_free(worker->config);
 }
 
+/* systemd names the stream that it reads by JOURNAL_STREAM=DEVICE:INODE. */
+static bool is_journal(int fd)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat st;
+
+    return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+           fstat(fd, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
 static cronq_status open_log(worker_parts *worker, cronq_error *err)
 {
-    cronq_status status =
-        cronq_log_file_new(cronq_config_log_options(worker->config), &worker->log, err);
+    cronq_log_file_options options = *cronq_config_log_options(worker->config);
+    cronq_status status;
 
+    options.level_prefix =
+        options.mode == CRONQ_LOG_MODE_CONSOLE && is_journal(STDERR_FILENO);
+    status = cronq_log_file_new(&options, &worker->log, err);
     if (status)
         return status;
     worker->logger = cronq_log_file_logger(worker->log);

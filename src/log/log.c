@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "log/line.h"
+#include "log/repeat.h"
 #include "log/sink.h"
 
 #include <errno.h>
@@ -26,33 +27,51 @@
 #define DEFAULT_CONTENT_BYTES ((uint32_t)16 << 10)
 #define MAX_CONTENT_BYTES     ((uint32_t)1 << 20)
 #define FIELDS_BYTES          ((size_t)64 << 10) /* all of a line but its content */
-#define ESCAPED               6                  /* a byte becomes at most \u00XX */
+#define REPEAT_LIMIT          100
+#define ESCAPED               6 /* a byte becomes at most \u00XX */
 
 struct cronq_log_file {
     cronq_log_level level;
-    bool plain;
+    bool plain, level_prefix;
     bool files;
     uint32_t max_content_bytes;
     char directory[PATH_MAX];
     pthread_mutex_t lock;
     cq_sink main, errors;
     cq_buf line;
+    cq_repeats repeats;
     uint64_t lost;
     atomic_uint_fast64_t dropped_count;
 };
 
+/* Before what is in the buffer from start on: the level as syslog counts it. */
+static void insert_prefix(cronq_log_file *log, size_t start, cronq_log_level level)
+{
+    static const char *const prefixes[] = { "<6>", "<7>", "<6>", "<4>", "<3>" };
+    size_t len = log->line.len - start;
+
+    if (!cq_buf_reserve(&log->line, 3))
+        return;
+    memmove(log->line.data + start + 3, log->line.data + start, len);
+    memcpy(log->line.data + start,
+           prefixes[level <= CRONQ_LOG_ERROR ? level : CRONQ_LOG_ERROR], 3);
+    log->line.len += 3;
+}
+
 static void append_line(cronq_log_file *log, const cronq_log_record *record)
 {
+    size_t start = log->line.len;
+
     if (log->plain)
         cq_log_line_plain(&log->line, record, log->max_content_bytes);
     else
         cq_log_line_json(&log->line, record, log->max_content_bytes);
+    if (log->level_prefix)
+        insert_prefix(log, start, record->level);
 }
 
-/* Say how many lines are missing before the one that follows them. */
-static void append_lost(cronq_log_file *log)
+static void append_note(cronq_log_file *log, const char *text)
 {
-    char text[80];
     cronq_log_record record = { .struct_size = sizeof record,
                                 .level = CRONQ_LOG_WARN,
                                 .at_ms = cq_wall_ns() / CQ_NS_PER_MS,
@@ -60,9 +79,29 @@ static void append_lost(cronq_log_file *log)
                                 .text = text,
                                 .duration_ms = -1 };
 
+    append_line(log, &record);
+}
+
+/* Say how many lines are missing before the one that follows them. */
+static void append_lost(cronq_log_file *log)
+{
+    char text[80];
+
     snprintf(text, sizeof text, "%llu log lines were lost",
              (unsigned long long)log->lost);
-    append_line(log, &record);
+    append_note(log, text);
+}
+
+/* The same of lines that were left out because they repeat. */
+static void append_left_out(cronq_log_file *log, const cq_repeat_slot *over)
+{
+    char text[160];
+
+    if (over->left_out == 0)
+        return;
+    snprintf(text, sizeof text, "%llu more lines like those of %s were left out",
+             (unsigned long long)over->left_out, over->place);
+    append_note(log, text);
 }
 
 static bool send_from(cronq_log_file *log, cq_sink *sink, size_t start)
@@ -77,15 +116,21 @@ static bool send_from(cronq_log_file *log, cq_sink *sink, size_t start)
 static void write_record(void *arg, const cronq_log_record *record)
 {
     cronq_log_file *log = arg;
+    cq_repeat_slot over;
     size_t start;
 
     if (record->level < log->level)
         return;
     pthread_mutex_lock(&log->lock);
+    if (!cq_repeats_admit(&log->repeats, record, cq_mono_ms(), &over)) {
+        pthread_mutex_unlock(&log->lock);
+        return;
+    }
     cq_buf_reset(&log->line);
     cq_buf_append_char(&log->line, '\n');
     if (log->lost > 0)
         append_lost(log);
+    append_left_out(log, &over);
     start = log->line.len;
     append_line(log, record);
     if (send_from(log, &log->main, 1)) {
@@ -216,6 +261,8 @@ cronq_status cronq_log_file_new(const cronq_log_file_options *options,
     content = own.max_content_bytes ? own.max_content_bytes : DEFAULT_CONTENT_BYTES;
     log->max_content_bytes = content;
     log->level = own.level ? own.level : CRONQ_LOG_INFO;
+    log->level_prefix = own.level_prefix;
+    log->repeats.limit = own.repeat_limit ? own.repeat_limit : REPEAT_LIMIT;
     log->main.fd = log->errors.fd = -1;
     pthread_mutex_init(&log->lock, NULL);
     cq_buf_init(&log->line, content * (size_t)ESCAPED + FIELDS_BYTES);
@@ -228,10 +275,22 @@ cronq_status cronq_log_file_new(const cronq_log_file_options *options,
     return CRONQ_OK;
 }
 
+static void tell_left_out(cronq_log_file *log)
+{
+    for (size_t i = 0; i < CQ_REPEAT_SLOTS; i++) {
+        cq_buf_reset(&log->line);
+        cq_buf_append_char(&log->line, '\n');
+        append_left_out(log, &log->repeats.slots[i]);
+        if (log->line.len > 1)
+            send_from(log, &log->main, 1);
+    }
+}
+
 void cronq_log_file_free(cronq_log_file *log)
 {
     if (!log)
         return;
+    tell_left_out(log);
     cq_sink_close(&log->main);
     cq_sink_close(&log->errors);
     cq_buf_release(&log->line);

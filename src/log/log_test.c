@@ -72,6 +72,78 @@ static size_t count_lines(const char *text)
     return count;
 }
 
+/* What a file has after these lines were written to a log on it; the caller frees. */
+static char *written(cronq_log_file_options options, cronq_log_level level, size_t count)
+{
+    char path[] = "/tmp/cronq-log-test-XXXXXX", *text;
+    int fd = mkstemp(path);
+    cronq_log_file *log;
+    cronq_logger logger;
+
+    assert_true(fd >= 0);
+    options.struct_size = sizeof options;
+    options.fd = fd;
+    log = open_log(&options);
+    logger = cronq_log_file_logger(log);
+    for (size_t i = 0; i < count; i++)
+        write_text(&logger, level, "again");
+    cronq_log_file_free(log);
+    text = read_whole(path);
+    close(fd);
+    unlink(path);
+    return text;
+}
+
+static void errors_that_repeat_are_counted_not_written(void **state)
+{
+    static const struct {
+        uint32_t limit;
+        cronq_log_level level;
+        size_t count, lines;
+        const char *told;
+    } rows[] = {
+        { 3, CRONQ_LOG_ERROR, 10, 4, "7 more lines like those of worker/fetcher.c:120" },
+        { 3, CRONQ_LOG_WARN, 4, 4, "1 more lines like those of" },
+        { 3, CRONQ_LOG_ERROR, 3, 3, NULL },
+        { 3, CRONQ_LOG_INFO, 10, 10, NULL },
+        { 0, CRONQ_LOG_ERROR, 250, 101, "150 more lines like those of" },
+        { UINT32_MAX, CRONQ_LOG_ERROR, 250, 250, NULL },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *text = written((cronq_log_file_options){ .repeat_limit = rows[i].limit },
+                             rows[i].level, rows[i].count);
+
+        assert_int_equal(count_lines(text), rows[i].lines);
+        assert_int_equal(strstr(text, "more lines") != NULL, rows[i].told != NULL);
+        if (rows[i].told)
+            assert_non_null(strstr(text, rows[i].told));
+        free(text);
+    }
+}
+
+static void journald_is_told_the_level_before_each_line(void **state)
+{
+    static const struct {
+        cronq_log_level level;
+        const char *beginning;
+    } rows[] = { { CRONQ_LOG_DEBUG, "<7>{\"@timestamp\"" },
+                 { CRONQ_LOG_INFO, "<6>{\"@timestamp\"" },
+                 { CRONQ_LOG_WARN, "<4>{\"@timestamp\"" },
+                 { CRONQ_LOG_ERROR, "<3>{\"@timestamp\"" } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        cronq_log_file_options options = { .level_prefix = true,
+                                           .level = CRONQ_LOG_DEBUG };
+        char *text = written(options, rows[i].level, 1);
+
+        assert_memory_equal(text, rows[i].beginning, strlen(rows[i].beginning));
+        free(text);
+    }
+}
+
 static void json_line_has_the_shape_of_logx(void **state)
 {
     cronq_log_record record = plain_record;
@@ -448,6 +520,8 @@ int main(void)
         cmocka_unit_test(full_pipe_does_not_block),
         cmocka_unit_test(full_socket_does_not_block),
         cmocka_unit_test(threads_do_not_mix_their_lines),
+        cmocka_unit_test(errors_that_repeat_are_counted_not_written),
+        cmocka_unit_test(journald_is_told_the_level_before_each_line),
         cmocka_unit_test(wrong_options_name_the_field),
     };
 

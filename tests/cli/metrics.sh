@@ -16,7 +16,8 @@ Tasks:
   - {Pattern: never, Command: [sh, -c, "exit 65"]}
   - {Pattern: tick, Cron: "@every 1s", Command: ["true"], Name: ticker}
 YAML
-"$CRONQ" server -u "$uri" -f "$work/worker.yaml" 2>"$work/log" &
+: >"$work/log"
+JOURNAL_STREAM=$(stat -c %d:%i "$work/log") "$CRONQ" server -u "$uri" -f "$work/worker.yaml" 2>"$work/log" &
 worker=$!
 children="$children $worker"
 page="http://127.0.0.1:$port"
@@ -88,6 +89,10 @@ expect 22 curl -fsS -m 9 "$page/readyz"
 expect 0 curl -fsS -m 2 "$page/healthz"
 kill -CONT "$redis_pid"
 within 10 curl -fsS "$page/readyz"
+
+# Its lines go to what JOURNAL_STREAM names, with levels.
+grep -q '^<6>{"@timestamp"' "$work/log" || broken "lines have journald's levels"
+! grep -qv '^<[3467]>' "$work/log" || broken "every line has one"
 
 kill -TSTP "$worker"
 within 5 sh -c "curl -sS '$page/readyz' | grep -q draining"
