@@ -322,7 +322,9 @@ static bool expect_host(const cq_tls *tls, SSL *ssl, const char *host)
 
     if (is_ip(host))
         return !tls->verifies || X509_VERIFY_PARAM_set1_ip_asc(param, host);
-    if (!SSL_set_tlsext_host_name(ssl, host))
+    /* SSL_set_tlsext_host_name, but for its cast: the name is copied. */
+    if (!SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                  (void *)(uintptr_t)host))
         return false;
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     return !tls->verifies || X509_VERIFY_PARAM_set1_host(param, host, 0);
