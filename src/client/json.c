@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include "client/internal.h"
 
+#include <errno.h>
 #include <jansson.h>
 
 #define DUMP_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY)
@@ -11,20 +12,26 @@
 static cronq_status write_json(const cronq_client *client, const json_t *value,
                                cq_buf *out, cronq_error *err)
 {
-    size_t size = json_dumpb(value, NULL, 0, DUMP_FLAGS);
+    size_t size;
     char *to;
 
+    errno = 0; /* jansson says only that it failed */
+    size = json_dumpb(value, NULL, 0, DUMP_FLAGS);
+    if (size == 0 && errno == ENOMEM)
+        return cq_fail_nomem(err);
     if (size == 0)
         return cq_fail(err, CRONQ_EINVAL,
-                       "payload: the value cannot be written as JSON (a loop, a text "
-                       "that is not UTF-8, or out of memory)");
+                       "payload: the value cannot be written as JSON (a loop, or a text "
+                       "that is not UTF-8)");
     if (size > client->payload_limit_bytes)
         return cq_fail(err, CRONQ_ETOOBIG, "payload has %zu bytes as JSON; at most %zu",
                        size, client->payload_limit_bytes);
     to = cq_buf_reserve(out, size);
     if (!to)
         return cq_fail_nomem(err);
-    out->len = json_dumpb(value, to, size, DUMP_FLAGS);
+    if (json_dumpb(value, to, size, DUMP_FLAGS) != size)
+        return cq_fail_nomem(err);
+    out->len = size;
     return CRONQ_OK;
 }
 
@@ -93,6 +100,8 @@ static cronq_status push_pack(cronq_client *client, const cronq_task *task,
     if (!format)
         return cq_fail(err, CRONQ_EINVAL, "the pack format is NULL");
     value = json_vpack_ex(&why, 0, format, args);
+    if (!value && json_error_code(&why) == json_error_out_of_memory)
+        return cq_fail_nomem(err);
     if (!value)
         return cq_fail(err, CRONQ_EINVAL, "pack format \"%.80s\", position %d: %s",
                        format, why.position, why.text);

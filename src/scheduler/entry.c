@@ -155,7 +155,7 @@ static cronq_status take_id(cq_entry *entry, const char *name, cronq_error *err)
     entry->id = name ? keep_text(&entry->arena, name) : digest(entry, parts, 5);
     entry->likeness = digest(entry, parts + 2, 3);
     if (!entry->id || !entry->likeness)
-        return cq_fail(err, CRONQ_ENOMEM, "cannot make the id of an entry");
+        return cq_fail_nomem(err);
     return CRONQ_OK;
 }
 
@@ -232,7 +232,9 @@ static cronq_status take_texts(cq_entry *entry, cronq_error *err)
         return cq_fail_nomem(err);
     cq_buf_init(&texts.all, OPTION_TEXTS_BYTES);
     write_texts(&entry->task, &texts);
-    if (texts.all.status)
+    if (texts.all.status == CRONQ_ENOMEM)
+        status = cq_fail_nomem(err);
+    else if (texts.all.status)
         status = cq_fail(err, texts.all.status,
                          "the options of an entry have more than %zu bytes as text",
                          OPTION_TEXTS_BYTES);
