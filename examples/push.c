@@ -5,7 +5,7 @@
 
 int main(int argc, char **argv)
 {
-    const char *uri = argc > 1 ? argv[1] : "redis://127.0.0.1:6379";
+    const char *uri = argc > 1 ? argv[1] : "sqlite:cronq.db";
     const cronq_task *task = CRONQ_TASK(.type = "email:welcome", .process_in_ms = 2000);
     cronq_client *client = NULL;
     cronq_error err;

@@ -14,7 +14,7 @@ static cronq_status welcome(cronq_attempt *attempt, void *arg)
 
 int main(int argc, char **argv)
 {
-    const char *uri = argc > 1 ? argv[1] : "redis://127.0.0.1:6379";
+    const char *uri = argc > 1 ? argv[1] : "sqlite:cronq.db";
     cronq_server *server = NULL;
     cronq_error err;
     int failed = cronq_server_new(uri, NULL, &server, &err) ||
