@@ -488,6 +488,7 @@ static const struct {
     { "MASTERDOWN", CRONQ_EIO }, { "CLUSTERDOWN", CRONQ_EIO },
     { "TRYAGAIN", CRONQ_EIO },   { "NOREPLICAS", CRONQ_EIO },
     { "MISCONF", CRONQ_EIO },    { "ERR max number of clients", CRONQ_EIO },
+    { "MOVED", CRONQ_EIO },      { "ASK", CRONQ_EIO },
 };
 
 cronq_status cq_conn_reply_failure(const cq_reply *reply, cronq_error *err)

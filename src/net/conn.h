@@ -68,8 +68,9 @@ cronq_status cq_conn_call(cq_conn *conn, cq_arena *arena, cq_reply **out,
                           cronq_error *err, int argc, ...);
 
 /* The status that an error reply means: NOAUTH, WRONGPASS, NOPERM, DENIED: EAUTH; OOM:
- * EFULL; LOADING, BUSY, READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, NOREPLICAS, MISCONF,
- * max number of clients: EIO (come back later); anything else EPROTO. err gets its text.
+ * EFULL; LOADING, BUSY, READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, MOVED, ASK,
+ * NOREPLICAS, MISCONF, max number of clients: EIO (come back later); anything else
+ * EPROTO. err gets its text.
  */
 cronq_status cq_conn_reply_failure(const cq_reply *reply, cronq_error *err);
 

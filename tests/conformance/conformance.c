@@ -196,7 +196,8 @@ int conformance_run(const char *name, conformance_store *store)
     add_cases(tests, &count, conformance_push_cases);
     add_cases(tests, &count, conformance_exchange_cases);
     add_cases(tests, &count, conformance_lease_cases);
-    add_cases(tests, &count, conformance_wait_cases);
+    if (!store->polls)
+        add_cases(tests, &count, conformance_wait_cases);
     add_cases(tests, &count, conformance_inspect_cases);
     add_cases(tests, &count, conformance_group_cases);
     return _cmocka_run_group_tests(name, tests, count, NULL, NULL);

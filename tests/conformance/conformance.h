@@ -20,6 +20,7 @@ struct conformance_store {
     /* Fails the test when it can not. options: without URI and logger. */
     cq_broker *(*open)(conformance_store *store, const cq_broker_options *options);
     void (*wipe)(conformance_store *store);
+    bool polls;        /* waiting is looking now and then: its cases are left out */
     cq_broker *broker; /* of the case that runs, with the periods of a test */
 };
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* conformance/modes_test.c - the conformance cases over Redis as production runs it: with
- * TLS and client certificates, and behind sentinels. */
+ * TLS and client certificates, behind sentinels, as a cluster. */
 #include "conformance/conformance.h"
 
 #include "support/certs.h"
+#include "support/cluster.h"
 #include "support/redis_server.h"
 #include "support/sentinel.h"
 
@@ -14,7 +15,8 @@ typedef struct mode_store {
     const char *uri;
     const cronq_store_options *options;
     redis_server *server;  /* is wiped, or */
-    sentinel_group *group; /* its master */
+    sentinel_group *group; /* its master, or */
+    cluster_group *cluster;
 } mode_store;
 
 static cq_broker *open_mode(conformance_store *store, const cq_broker_options *options)
@@ -35,7 +37,9 @@ static void wipe_mode(conformance_store *store)
 {
     mode_store *mine = (mode_store *)(void *)store;
 
-    if (mine->group)
+    if (mine->cluster)
+        cluster_group_wipe(mine->cluster);
+    else if (mine->group)
         sentinel_group_wipe(mine->group);
     else
         redis_server_do(mine->server, "FLUSHALL");
@@ -80,7 +84,36 @@ static int run_sentinel(void)
     return failed;
 }
 
-int main(void)
+static int run_cluster(void)
 {
-    return run_tls() + run_sentinel();
+    mode_store mode = { .store = {
+                            .open = open_mode, .wipe = wipe_mode, .polls = true } };
+    cluster_group cluster;
+    int failed;
+
+    cluster_group_start(&cluster);
+    mode.uri = cluster.uri;
+    mode.cluster = &cluster;
+    failed = conformance_run("cluster", &mode.store);
+    cluster_group_kill_owner(&cluster, "asynq:{q}:");
+    failed += conformance_run("cluster, after a failover", &mode.store);
+    cluster_group_stop(&cluster);
+    return failed;
+}
+
+/* With a name only that mode. */
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(void);
+    } modes[] = { { "tls", run_tls },
+                  { "sentinel", run_sentinel },
+                  { "cluster", run_cluster } };
+    int failed = 0;
+
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
+        if (argc < 2 || strcmp(argv[1], modes[i].name) == 0)
+            failed += modes[i].run();
+    return failed;
 }

@@ -33,7 +33,8 @@ struct redis_server {
     char socket[64], config[64], uri[80];
     uint16_t port;
     const char *certs, *cert; /* NULL: no TLS */
-    bool is_sentinel;
+    bool is_sentinel, is_node;
+    uint16_t bus_port;
     redisContext *context;
 };
 
@@ -70,6 +71,8 @@ static void write_config(const redis_server *server, const char *extra)
                 server->port, certs_path(server->certs, server->cert, "pem"),
                 certs_path(server->certs, server->cert, "key"),
                 certs_path(server->certs, "ca", "pem"));
+    if (server->is_node)
+        fprintf(file, "cluster-enabled yes\ncluster-port %u\n", server->bus_port);
     fprintf(file,
             "bind 127.0.0.1\nport %u\nunixsocket %s\ndir %s\nlogfile %s/log\n"
             "save \"\"\nappendonly no\ndaemonize no\n%s\n",
@@ -161,6 +164,7 @@ static redis_server *start(const char *extra_config, bool tcp, const redis_serve
     snprintf(server->uri, sizeof server->uri, "redis-socket://%s", server->socket);
     for (int i = 0; i < START_TRIES; i++) {
         server->port = tcp ? free_port() : 0;
+        server->bus_port = server->is_node ? free_port() : 0;
         write_config(server, extra_config);
         if (launch(server))
             return server;
@@ -184,6 +188,16 @@ redis_server *redis_server_start_tls(const char *certs, const char *name,
 {
     return start(extra_config, true,
                  &(redis_server){ .certs = certs, .cert = name ? name : "server" });
+}
+
+redis_server *redis_server_start_node(const char *extra_config)
+{
+    return start(extra_config, true, &(redis_server){ .is_node = true });
+}
+
+uint16_t redis_server_bus_port(const redis_server *server)
+{
+    return server->bus_port;
 }
 
 redis_server *redis_server_start_sentinel(const char *config)
@@ -292,6 +306,18 @@ redisReply *redis_server_try(redis_server *server, const char *format, ...)
     va_start(args, format);
     reply = try_command(server, format, args);
     va_end(args);
+    return reply;
+}
+
+redisReply *redis_server_words(redis_server *server, int count, const char **words)
+{
+    redisReply *reply;
+
+    if ((!server->context || server->context->err) && !answers(server))
+        fail_msg("redis-server is not there for \"%s\"", words[0]);
+    reply = redisCommandArgv(server->context, count, words, NULL);
+    if (!reply)
+        fail_msg("\"%s\": %s", words[0], server->context->errstr);
     return reply;
 }
 

@@ -21,6 +21,10 @@ redis_server *redis_server_start_tcp(const char *extra_config);
 redis_server *redis_server_start_tls(const char *certs, const char *name,
                                      const char *extra_config);
 
+/* A node of a cluster, alone yet; redis_server_bus_port is for CLUSTER MEET. */
+redis_server *redis_server_start_node(const char *extra_config);
+uint16_t redis_server_bus_port(const redis_server *server);
+
 /* A sentinel on a port. config holds its "sentinel" lines. */
 redis_server *redis_server_start_sentinel(const char *config);
 
@@ -44,6 +48,8 @@ void redis_server_resume(redis_server *server);
  * frees with freeReplyObject. An error reply fails the test, but not with try. */
 redisReply *redis_server_command(redis_server *server, const char *format, ...);
 redisReply *redis_server_try(redis_server *server, const char *format, ...);
+
+redisReply *redis_server_words(redis_server *server, int count, const char **words);
 
 /* The same for a reply that is an integer, and one that nobody looks at. */
 long long redis_server_int(redis_server *server, const char *format, ...);

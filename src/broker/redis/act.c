@@ -81,7 +81,6 @@ static cronq_status run_act(cq_redis *redis, const act_batch *batch, cq_str pref
     cq_call calls[ONE_BY_ONE];
     size_t call_count = together ? 1 : count;
     cronq_status status;
-    cq_conn *conn;
 
     for (size_t i = 0; i < call_count; i++)
         calls[i] = (cq_call){ .lua = CQ_LUA_act,
@@ -90,11 +89,8 @@ static cronq_status run_act(cq_redis *redis, const act_batch *batch, cq_str pref
                               .first = i,
                               .count = together ? count : 1,
                               .prefix = prefix };
-    status = cq_pool_take(redis->pool, &conn, err);
-    if (status)
-        return status;
-    status = cq_redis_calls(redis, conn, calls, call_count, arena, err);
-    cq_pool_give(redis->pool, conn);
+    status =
+        cq_redis_run(redis, calls, call_count, false, redis->patience_ms, arena, err);
     for (size_t i = 0; i < call_count && !status; i++)
         status = judge_call(batch, &calls[i], err);
     return status;

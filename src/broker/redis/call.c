@@ -85,45 +85,13 @@ cronq_status cq_redis_calls(const cq_redis *redis, cq_conn *conn, cq_call *calls
 cronq_status cq_redis_call(cq_redis *redis, cq_call *call, cq_arena *arena,
                            cronq_error *err)
 {
-    cronq_status status;
-    cq_conn *conn;
+    cronq_status status =
+        cq_redis_run(redis, call, 1, false, redis->patience_ms, arena, err);
 
-    call->reply = NULL;
-    status = cq_pool_take(redis->pool, &conn, err);
-    if (status)
-        return status;
-    status = cq_redis_calls(redis, conn, call, 1, arena, err);
-    cq_pool_give(redis->pool, conn);
     if (status)
         return status;
     if (call->reply->type == CQ_REPLY_ERROR)
         return cq_conn_reply_failure(call->reply, err);
-    return CRONQ_OK;
-}
-
-cronq_status cq_redis_command(cq_redis *redis, const cq_str *words, size_t count,
-                              cq_arena *arena, cq_reply **out, cronq_error *err)
-{
-    cronq_status status;
-    cq_reply *reply;
-    cq_conn *conn;
-
-    for (size_t i = 0; i < count; i++)
-        if (!words[i].data)
-            return cq_fail_nomem(err);
-    status = cq_pool_take(redis->pool, &conn, err);
-    if (status)
-        return status;
-    cq_conn_command(conn, count);
-    for (size_t i = 0; i < count; i++)
-        cq_conn_arg_str(conn, words[i]);
-    status = cq_conn_read(conn, arena, &reply, err);
-    cq_pool_give(redis->pool, conn);
-    if (status)
-        return status;
-    if (reply->type == CQ_REPLY_ERROR)
-        return cq_conn_reply_failure(reply, err);
-    *out = reply;
     return CRONQ_OK;
 }
 

@@ -54,8 +54,9 @@ cronq_status cq_redis_intake_open(cq_broker *broker, const cq_str *queues,
     intake = calloc(1, sizeof *intake);
     if (!intake)
         return cq_fail_nomem(err);
-    intake->intake = (cq_intake){ broker->ops, CQ_REDIS_IN_FLIGHT };
     intake->redis = cq_redis_of(broker);
+    intake->intake =
+        (cq_intake){ broker->ops, intake->redis->cluster ? 1 : CQ_REDIS_IN_FLIGHT };
     cq_arena_init(&intake->names, (size_t)1 << 20);
     for (size_t i = 0; i < CQ_REDIS_IN_FLIGHT; i++)
         intake->sent[i].intake = intake;
@@ -93,7 +94,7 @@ static void use_queue(cq_redis_sent *sent, uint32_t queue)
 }
 
 /* Sort the outcomes by queue, keeping their order, and number the queues in use. */
-static cronq_status plan_exchange(cq_redis_sent *sent, cronq_error *err)
+cronq_status cq_redis_plan_exchange(cq_redis_sent *sent, cronq_error *err)
 {
     const cq_exchange *exchange = sent->exchange;
     size_t queues = sent->intake->queue_count;
@@ -238,7 +239,7 @@ static void append_head(cq_conn *conn, const cq_redis_sent *sent, int64_t sectio
     cq_conn_arg_int(conn, sections);
 }
 
-static void encode_exchange(cq_conn *conn, const cq_script *script, const cq_call *call)
+void cq_redis_encode_exchange(cq_conn *conn, const cq_script *script, const cq_call *call)
 {
     const cq_redis_sent *sent = call->arg;
     const cq_exchange *exchange = sent->exchange;
@@ -280,8 +281,9 @@ static cronq_status make_calls(cq_redis_sent *sent, cronq_error *err)
                                     .arg = forward,
                                     .prefix = intake->queues[i].prefix };
     if (sent->has_exchange)
-        sent->calls[forwards] =
-            (cq_call){ .lua = CQ_LUA_exchange, .encode = encode_exchange, .arg = sent };
+        sent->calls[forwards] = (cq_call){ .lua = CQ_LUA_exchange,
+                                           .encode = cq_redis_encode_exchange,
+                                           .arg = sent };
     return CRONQ_OK;
 }
 
@@ -324,7 +326,7 @@ static cronq_status connect_intake(cq_redis_intake *intake, cq_arena *arena,
 static cronq_status send_exchange(cq_redis_intake *intake, cq_redis_sent *sent,
                                   cronq_error *err)
 {
-    cronq_status status = plan_exchange(sent, err);
+    cronq_status status = cq_redis_plan_exchange(sent, err);
 
     if (!status)
         status = make_calls(sent, err);
@@ -352,6 +354,10 @@ cronq_status cq_redis_exchange_send(cq_intake *base, cq_exchange *exchange,
         return cq_fail(err, CRONQ_ESTATE, "%d exchanges are in flight already",
                        CQ_REDIS_IN_FLIGHT);
     sent->exchange = exchange;
+    if (intake->redis->cluster) { /* it is made when its answer is wanted */
+        intake->in_flight++;
+        return CRONQ_OK;
+    }
     status = send_exchange(intake, sent, err);
     if (status && intake->conn && cq_conn_broken(intake->conn) && !intake->in_flight)
         drop_conn(intake);
@@ -363,7 +369,7 @@ cronq_status cq_redis_exchange_send(cq_intake *base, cq_exchange *exchange,
 /* ---- receiving ---- */
 
 /* What is wrong with the data of a queue is said, but not with every exchange. */
-static void complain(cq_redis_intake *intake, cq_str text, int64_t dropped)
+void cq_redis_complain(cq_redis_intake *intake, cq_str text, int64_t dropped)
 {
     int64_t now = cq_mono_ns();
 
@@ -438,8 +444,8 @@ static cronq_status read_deliveries(const cq_redis_sent *sent, const cq_reply *r
     return CRONQ_OK;
 }
 
-static cronq_status read_exchange(const cq_redis_sent *sent, const cq_reply *reply,
-                                  cronq_error *err)
+cronq_status cq_redis_read_exchange(const cq_redis_sent *sent, const cq_reply *reply,
+                                    cronq_error *err)
 {
     cronq_status status;
 
@@ -450,7 +456,8 @@ static cronq_status read_exchange(const cq_redis_sent *sent, const cq_reply *rep
     status = read_statuses(sent, reply->elements[0].text, err);
     if (status)
         return status;
-    complain(sent->intake, reply->elements[2].text, cq_reply_int(&reply->elements[1], 0));
+    cq_redis_complain(sent->intake, reply->elements[2].text,
+                      cq_reply_int(&reply->elements[1], 0));
     return read_deliveries(sent, reply, err);
 }
 
@@ -485,7 +492,7 @@ static void read_forwards(const cq_redis_sent *sent)
         moved = 0;
         err.text[0] = '\0';
         if (cq_redis_forward_reply(sent->intake->redis, &sent->calls[i], &moved, &err))
-            complain(sent->intake, cq_str_of(err.text), 0);
+            cq_redis_complain(sent->intake, cq_str_of(err.text), 0);
         if (moved >= FORWARD_LIMIT)
             sent->exchange->more_due = true;
     }
@@ -500,14 +507,19 @@ cronq_status cq_redis_exchange_recv(cq_intake *base, cq_exchange *exchange,
 
     if (!intake->in_flight || sent->exchange != exchange)
         return cq_fail(err, CRONQ_EIO, "the connection was lost with the answer");
-    status = read_sent(intake, sent, err);
-    if (!status) {
+    if (intake->redis->cluster)
+        status = cq_redis_cluster_exchange(intake, exchange, err);
+    else
+        status = read_sent(intake, sent, err);
+    if (!status && !intake->redis->cluster) {
         read_forwards(sent);
         if (sent->has_exchange)
-            status = read_exchange(sent, sent->calls[sent->call_count - 1].reply, err);
+            status = cq_redis_read_exchange(sent, sent->calls[sent->call_count - 1].reply,
+                                            err);
     }
     if (status) {
         outcomes_unknown(exchange);
+        exchange->delivery_count = 0;
         drop_conn(intake);
         return status;
     }

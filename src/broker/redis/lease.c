@@ -65,6 +65,8 @@ static cronq_status judge_leases(const lease_batch *batch, const cq_call *call,
     cronq_status status = CRONQ_OK;
     size_t n = 0;
 
+    if (!reply)
+        return CRONQ_EIO; /* said by cq_redis_run */
     if (reply->type == CQ_REPLY_ERROR)
         status = cq_conn_reply_failure(reply, err);
     else if (reply->text.len != call->count)
@@ -79,9 +81,8 @@ static cronq_status judge_leases(const lease_batch *batch, const cq_call *call,
 }
 
 /* One chunk of leases: a call a queue. A queue that fails does not stop the others. */
-static cronq_status run_chunk(cq_redis *redis, cq_conn *conn, cq_lease *leases,
-                              size_t count, cq_lua lua, int64_t argument, cq_arena *arena,
-                              cronq_error *err)
+static cronq_status run_chunk(cq_redis *redis, cq_lease *leases, size_t count, cq_lua lua,
+                              int64_t argument, cq_arena *arena, cronq_error *err)
 {
     uint32_t *next = cq_arena_calloc(arena, count, 2 * sizeof *next);
     cq_call *calls = cq_arena_calloc(arena, count, sizeof *calls);
@@ -95,9 +96,7 @@ static cronq_status run_chunk(cq_redis *redis, cq_conn *conn, cq_lease *leases,
     for (size_t i = 0; i < call_count; i++)
         if (!calls[i].prefix.data)
             return cq_fail_nomem(err);
-    status = cq_redis_calls(redis, conn, calls, call_count, arena, err);
-    if (status)
-        return status;
+    status = cq_redis_run(redis, calls, call_count, false, 0, arena, err);
     for (size_t i = 0; i < call_count; i++) {
         one = judge_leases(&batch, &calls[i], status ? NULL : err);
         if (!status)
@@ -112,27 +111,20 @@ static cronq_status run_leases(cq_broker *broker, cq_lease *leases, size_t count
     cq_redis *redis = cq_redis_of(broker);
     cronq_status status, first = CRONQ_OK;
     cq_arena arena;
-    cq_conn *conn;
 
     for (size_t i = 0; i < count; i++)
         leases[i].status = CRONQ_EIO;
-    if (!count)
-        return CRONQ_OK;
-    status = cq_pool_take(redis->pool, &conn, err);
-    if (status)
-        return status;
     cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
-    for (size_t at = 0; at < count && !cq_conn_broken(conn); at += CQ_REDIS_CHUNK) {
+    for (size_t at = 0; at < count && first != CRONQ_EIO; at += CQ_REDIS_CHUNK) {
         size_t n = count - at < CQ_REDIS_CHUNK ? count - at : CQ_REDIS_CHUNK;
 
         cq_arena_reset(&arena);
-        status = run_chunk(redis, conn, leases + at, n, lua, argument, &arena,
-                           first ? NULL : err);
+        status =
+            run_chunk(redis, leases + at, n, lua, argument, &arena, first ? NULL : err);
         if (!first)
             first = status;
     }
     cq_arena_release(&arena);
-    cq_pool_give(redis->pool, conn);
     return first;
 }
 

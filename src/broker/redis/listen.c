@@ -111,7 +111,7 @@ static cronq_status subscribe_notices(cq_redis_watch *watch, cq_arena *arena, in
     cq_reply *reply;
 
     *id = 0;
-    if (watch->intake->redis->no_tracking)
+    if (watch->intake->redis->no_tracking || watch->intake->redis->cluster)
         return CRONQ_OK;
     status = cq_conn_call(watch->listener, arena, &reply, &why, 2, "CLIENT", "ID");
     if (!status && reply->type == CQ_REPLY_ERROR)
@@ -142,9 +142,13 @@ static cronq_status open_listener(cq_redis_watch *watch, cronq_error *err)
 {
     cronq_status status;
     cq_arena arena;
+    cq_pool *pool;
     int64_t id;
 
-    status = cq_pool_dial(watch->intake->redis->pool, &watch->listener, err);
+    status =
+        cq_redis_pool_of(watch->intake->redis, CQ_STR(CQ_CHANNEL_CANCEL), &pool, err);
+    if (!status)
+        status = cq_pool_dial(pool, &watch->listener, err);
     if (status) {
         watch->listener = NULL;
         return status;

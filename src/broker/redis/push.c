@@ -22,8 +22,9 @@ typedef struct push_round {
     int64_t now_ns;
     cq_call calls[ROUND_ITEMS]; /* one a queue: first and count of its items */
     size_t call_count;
-    uint32_t next[ROUND_ITEMS]; /* the next item of the same queue */
-    uint32_t last[ROUND_ITEMS]; /* of each call */
+    uint32_t next[ROUND_ITEMS];       /* the next item of the same queue */
+    uint32_t last[ROUND_ITEMS];       /* of each call */
+    cronq_status before[ROUND_ITEMS]; /* of each item */
 } push_round;
 
 /* ---- asynq:queues ---- */
@@ -62,33 +63,32 @@ static void set_seen(cq_redis *redis, cq_str queue)
 /* Someone may have removed a queue meanwhile: its name is written anew on each new
  * connection and from time to time. That it can not be written is the push's to report.
  */
-static cronq_status announce(cq_redis *redis, cq_conn *conn, const push_round *round,
-                             cq_arena *arena, cronq_error *err)
+static cronq_status announce(cq_redis *redis, const push_round *round, cq_arena *arena,
+                             cronq_error *err)
 {
-    cq_str *unseen = cq_arena_calloc(arena, round->call_count, sizeof *unseen);
+    cq_str *words = cq_arena_calloc(arena, round->call_count + 2, sizeof *words);
+    size_t count = 2;
+    cronq_error why = { .code = CRONQ_OK };
     cronq_status status;
     cq_reply *reply;
-    size_t count = 0;
 
-    if (!unseen)
+    if (!words)
         return cq_fail_nomem(err);
+    words[0] = CQ_STR("SADD");
+    words[1] = CQ_STR(CQ_KEY_QUEUES);
     for (size_t i = 0; i < round->call_count; i++) {
         cq_str queue = round->items[round->calls[i].first].queue;
 
         if (!is_seen(redis, hash_name(queue)))
-            unseen[count++] = queue;
+            words[count++] = queue;
     }
-    if (!count)
+    if (count == 2)
         return CRONQ_OK;
-    cq_conn_command(conn, 2 + count);
-    cq_conn_arg_text(conn, "SADD");
-    cq_conn_arg_text(conn, CQ_KEY_QUEUES);
-    for (size_t i = 0; i < count; i++)
-        cq_conn_arg_str(conn, unseen[i]);
-    status = cq_conn_read(conn, arena, &reply, err);
-    for (size_t i = 0; !status && reply->type != CQ_REPLY_ERROR && i < count; i++)
-        set_seen(redis, unseen[i]);
-    return status;
+    status = cq_redis_command(redis, words, count, arena, &reply, &why);
+    for (size_t i = 2; !status && i < count; i++)
+        set_seen(redis, words[i]);
+    /* An error reply is left to the push. */
+    return status == CRONQ_EIO ? cq_fail(err, status, "%s", why.text) : CRONQ_OK;
 }
 
 /* ---- encoding ---- */
@@ -219,6 +219,7 @@ static cronq_status plan_round(push_round *round, cq_push *items, size_t count,
         call = call_of(round, items[i].queue, arena);
         if (!call)
             return cq_fail_nomem(err);
+        round->before[i] = items[i].status;
         items[i].status = CRONQ_EIO; /* until there is an answer */
         round->next[i] = NO_ITEM;
         if (call->count++ == 0)
@@ -282,54 +283,33 @@ static cronq_status judge_call(const cq_redis *redis, push_round *round,
     return status == CRONQ_EFULL ? CRONQ_OK : status;
 }
 
-/* Until enough replicas have what this connection wrote, or found written. */
-static cronq_status await_replicas(const cq_redis *redis, cq_conn *conn, cq_arena *arena,
-                                   cronq_error *err)
+/* The items of a call that was not sent are as they came, and those that too few replicas
+ * have are not accepted yet. */
+static void correct(push_round *round, const cq_call *call)
 {
-    cronq_status status;
-    cq_reply *reply;
-
-    cq_conn_command(conn, 3);
-    cq_conn_arg_text(conn, "WAIT");
-    cq_conn_arg_int(conn, redis->wait_replica_count);
-    cq_conn_arg_int(conn, redis->wait_timeout_ms);
-    status = cq_conn_read(conn, arena, &reply, err);
-    if (status)
-        return status;
-    if (reply->type != CQ_REPLY_INTEGER)
-        return cq_conn_reply_failure(reply, err);
-    if (reply->integer >= redis->wait_replica_count)
-        return CRONQ_OK;
-    return cq_fail(err, CRONQ_EIO, "%lld of %u replicas have it within %lld ms",
-                   (long long)reply->integer, redis->wait_replica_count,
-                   (long long)redis->wait_timeout_ms);
-}
-
-static void not_accepted(push_round *round)
-{
-    for (size_t i = 0; i < round->count; i++)
-        if (round->items[i].status == CRONQ_OK)
+    for (size_t i = call->first; i != NO_ITEM; i = round->next[i]) {
+        if (!call->sent)
+            round->items[i].status = round->before[i];
+        else if (call->unconfirmed && round->items[i].status == CRONQ_OK)
             round->items[i].status = CRONQ_EIO;
+    }
 }
 
-static cronq_status run_round(cq_redis *redis, cq_conn *conn, push_round *round,
-                              cq_arena *arena, cronq_error *err)
+static cronq_status run_round(cq_redis *redis, push_round *round, cq_arena *arena,
+                              cronq_error *err)
 {
-    cronq_status status = announce(redis, conn, round, arena, err), one;
+    cronq_status status = announce(redis, round, arena, err), one;
 
     if (!status)
-        status = cq_redis_calls(redis, conn, round->calls, round->call_count, arena, err);
+        status = cq_redis_run(redis, round->calls, round->call_count, true,
+                              redis->patience_ms, arena, err);
     for (size_t i = 0; i < round->call_count; i++) {
         one = judge_call(redis, round, &round->calls[i], arena, status ? NULL : err);
+        correct(round, &round->calls[i]);
         if (!status)
             status = one;
     }
-    if (!redis->wait_replica_count || cq_conn_broken(conn))
-        return status;
-    one = await_replicas(redis, conn, arena, status ? NULL : err);
-    if (one)
-        not_accepted(round);
-    return status ? status : one;
+    return status;
 }
 
 cronq_status cq_redis_push(cq_broker *broker, cq_push *items, size_t count,
@@ -339,11 +319,7 @@ cronq_status cq_redis_push(cq_broker *broker, cq_push *items, size_t count,
     cronq_status status = CRONQ_OK;
     push_round *round;
     cq_arena arena;
-    cq_conn *conn;
 
-    status = cq_pool_take(redis->pool, &conn, err);
-    if (status)
-        return status;
     cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
     for (size_t at = 0; at < count && !status; at += round->count) {
         cq_arena_reset(&arena);
@@ -355,9 +331,8 @@ cronq_status cq_redis_push(cq_broker *broker, cq_push *items, size_t count,
         round->now_ns = now_ns;
         status = plan_round(round, items + at, count - at, &arena, err);
         if (!status)
-            status = run_round(redis, conn, round, &arena, err);
+            status = run_round(redis, round, &arena, err);
     }
     cq_arena_release(&arena);
-    cq_pool_give(redis->pool, conn);
     return status;
 }

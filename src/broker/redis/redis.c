@@ -9,10 +9,12 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "codec/key.h"
 
 #include <stdlib.h>
 
-#define CLOCK_SAMPLES 3
+#define CLOCK_SAMPLES       3
+#define LONGEST_PATIENCE_MS 60000
 
 #define CQ_LUA_TEXT(name, kind) extern const char cq_lua_##name[];
 CQ_LUA_MAP(CQ_LUA_TEXT)
@@ -124,9 +126,12 @@ static cronq_status sync_clock(cq_broker *broker, cronq_error *err)
     cq_redis *redis = cq_redis_of(broker);
     cq_clock_sample sample;
     cronq_status status;
+    cq_pool *pool;
     cq_conn *conn;
 
-    status = cq_pool_take(redis->pool, &conn, err);
+    status = cq_redis_pool_of(redis, CQ_STR(CQ_KEY_QUEUES), &pool, err);
+    if (!status)
+        status = cq_pool_take(pool, &conn, err);
     if (status)
         return status;
     for (int i = 0; i < CLOCK_SAMPLES && !status; i++) {
@@ -134,7 +139,7 @@ static cronq_status sync_clock(cq_broker *broker, cronq_error *err)
         if (!status)
             believe(redis, sample);
     }
-    cq_pool_give(redis->pool, conn);
+    cq_pool_give(pool, conn);
     return status;
 }
 
@@ -183,6 +188,7 @@ static void redis_free(cq_broker *broker)
     cq_redis *redis = cq_redis_of(broker);
 
     cq_pool_free(redis->pool);
+    cq_cluster_free(redis->cluster);
     pthread_mutex_destroy(&redis->lock);
     free(redis->bodies);
     free(redis);
@@ -241,17 +247,21 @@ static cronq_status connect_pool(cq_redis *redis, const cq_broker_options *optio
     status = cq_endpoint_init(&endpoint, options->uri, options->store, err);
     if (status)
         return status;
-    if (endpoint.topology == CQ_TOPOLOGY_CLUSTER) {
-        cq_endpoint_release(&endpoint);
-        return cq_fail(err, CRONQ_EUNSUPPORTED, "URI: clusters are not built yet");
-    }
     redis->wait_replica_count = endpoint.wait_replica_count;
     redis->wait_timeout_ms = endpoint.wait_timeout_ms;
+    redis->max_redirects = endpoint.max_redirects;
+    redis->patience_ms =
+        endpoint.read_timeout_ms < 0 ? LONGEST_PATIENCE_MS : endpoint.read_timeout_ms;
     if (endpoint.tls && !cq_tls_verifies(endpoint.tls))
         CQ_WARN(&redis->logger,
                 "TLS: insecure_skip_verify is set: anybody may pose as the "
                 "store and read the password");
-    status = cq_pool_new(&endpoint, &redis->logger, prepare, redis, &redis->pool, err);
+    if (endpoint.topology == CQ_TOPOLOGY_CLUSTER)
+        status = cq_cluster_new(&endpoint, &redis->logger, prepare, redis,
+                                &redis->cluster, err);
+    else
+        status =
+            cq_pool_new(&endpoint, &redis->logger, prepare, redis, &redis->pool, err);
     cq_endpoint_release(&endpoint);
     return status;
 }

@@ -10,6 +10,7 @@
 #define CQ_BROKER_REDIS_REDIS_H
 
 #include "broker/broker.h"
+#include "net/cluster.h"
 #include "net/pool.h"
 #include "net/script.h"
 
@@ -74,15 +75,18 @@ typedef struct cq_clock_sample {
 } cq_clock_sample;
 
 typedef struct cq_redis {
-    cq_broker broker; /* first */
-    cq_pool *pool;
+    cq_broker broker;    /* first */
+    cq_pool *pool;       /* NULL with a cluster */
+    cq_cluster *cluster; /* NULL without */
     cronq_logger logger;
     int64_t lease_ms, check_ms, recover_after_ms, recover_foreign_after_ms;
     bool as_before_7, no_tracking;
     uint32_t wait_replica_count; /* that must have a push; 0: none */
     int64_t wait_timeout_ms;
-    _Atomic int64_t offset_ns;          /* of the store's clock to the monotonic one */
-    _Atomic uint32_t connection;        /* counts them: a new one may be of a new store */
+    uint32_t max_redirects;
+    int64_t patience_ms;         /* with a cluster that moves slots, in one operation */
+    _Atomic int64_t offset_ns;   /* of the store's clock to the monotonic one */
+    _Atomic uint32_t connection; /* counts them: a new one may be of a new store */
     cq_script scripts[2][CQ_LUA_COUNT]; /* [1]: for Redis before 7 */
     char *bodies;                       /* of all scripts */
     pthread_mutex_t lock;               /* over what follows */
@@ -103,8 +107,10 @@ struct cq_call {
     cq_call_fn *encode; /* appends EVALSHA and all arguments */
     const void *arg;    /* for encode */
     size_t first, count;
-    cq_str prefix;
-    cq_reply *reply; /* out; NULL while unknown */
+    cq_str prefix;    /* of its queue, or another key: tells the node */
+    cq_reply *reply;  /* out; NULL while unknown */
+    bool sent;        /* out of cq_redis_run: it may have been executed */
+    bool unconfirmed; /* out of cq_redis_run: too few replicas have what it wrote */
 };
 
 const cq_script *cq_redis_script(const cq_redis *redis, const cq_conn *conn, cq_lua lua);
@@ -125,7 +131,18 @@ bool cq_redis_refused(const cq_call *calls, size_t count);
 cronq_status cq_redis_heal_calls(const cq_redis *redis, cq_conn *conn, cq_call *calls,
                                  size_t count, cq_arena *arena, cronq_error *err);
 
-/* One call on a connection of the pool. An error reply is a failure. */
+/* route.c: send calls to the nodes that have their keys, all at the same time, and read
+ * all replies; those of a node in their order. What a cluster redirects is sent again; as
+ * long as a slot is on the move its scripts wait, for at most patience_ms. durable: until
+ * enough replicas have it, where that was asked for. Returns the first failure; what
+ * was answered has its reply all the same. */
+cronq_status cq_redis_run(cq_redis *redis, cq_call *calls, size_t count, bool durable,
+                          int64_t patience_ms, cq_arena *arena, cronq_error *err);
+/* The pool of the node that has the key. */
+cronq_status cq_redis_pool_of(cq_redis *redis, cq_str key, cq_pool **out,
+                              cronq_error *err);
+
+/* One call where its key is. An error reply is a failure. */
 cronq_status cq_redis_call(cq_redis *redis, cq_call *call, cq_arena *arena,
                            cronq_error *err);
 
@@ -138,7 +155,8 @@ cronq_status cq_redis_rows_on(cq_redis *redis, cq_lua lua, cq_str queue,
                               const cq_str *words, size_t count, size_t columns,
                               cq_arena *arena, cq_reply **out, cronq_error *err);
 
-/* One plain command of the pool from its words, an error reply being a failure. */
+/* One plain command from its words, the second being its key, an error reply being a
+ * failure. */
 cronq_status cq_redis_command(cq_redis *redis, const cq_str *words, size_t count,
                               cq_arena *arena, cq_reply **out, cronq_error *err);
 
@@ -226,6 +244,18 @@ cronq_status cq_redis_intake_open(cq_broker *, const cq_str *queues, size_t queu
 void cq_redis_intake_close(cq_intake *intake);
 cronq_status cq_redis_exchange_send(cq_intake *, cq_exchange *, cronq_error *);
 cronq_status cq_redis_exchange_recv(cq_intake *, cq_exchange *, cronq_error *);
+
+/* exchange.c, for cluster.c: prepare, write (arg is a cq_redis_sent), read the answer. */
+cronq_status cq_redis_plan_exchange(cq_redis_sent *sent, cronq_error *err);
+void cq_redis_encode_exchange(cq_conn *conn, const cq_script *script,
+                              const cq_call *call);
+cronq_status cq_redis_read_exchange(const cq_redis_sent *sent, const cq_reply *reply,
+                                    cronq_error *err);
+void cq_redis_complain(cq_redis_intake *intake, cq_str text, int64_t dropped);
+
+/* cluster.c: an exchange in a cluster, whole; nothing was sent before. */
+cronq_status cq_redis_cluster_exchange(cq_redis_intake *intake, cq_exchange *exchange,
+                                       cronq_error *err);
 
 /* watch.c */
 cronq_status cq_redis_wait(cq_intake *, cq_wait *, cronq_error *);

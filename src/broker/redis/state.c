@@ -12,62 +12,12 @@
 #define PHASE_TTL_S   ((int64_t)90 * 24 * 3600)
 #define KEY_BYTES     4096
 
-/* ---- plain commands in one write ---- */
-
-typedef struct pipeline {
-    cq_conn *conn;
-    size_t count;
-} pipeline;
-
-static void add(pipeline *p, const char *name, const char *set, size_t argc)
-{
-    p->count++;
-    cq_conn_command(p->conn, argc);
-    cq_conn_arg_text(p->conn, name);
-    if (set)
-        cq_conn_arg_text(p->conn, set);
-}
-
-static void add_expiry(pipeline *p, const char *set, cq_str key, int64_t at_s)
-{
-    add(p, "ZADD", set, 4);
-    cq_conn_arg_int(p->conn, at_s);
-    cq_conn_arg_str(p->conn, key);
-}
-
-static void add_zrem(pipeline *p, const char *set, cq_str key)
-{
-    add(p, "ZREM", set, 3);
-    cq_conn_arg_str(p->conn, key);
-}
-
-static void add_del(pipeline *p, cq_str key)
-{
-    add(p, "DEL", NULL, 2);
-    cq_conn_arg_str(p->conn, key);
-}
-
-/* Read all replies. That the store is full is no failure: the set keeps its old entry. */
-static cronq_status finish(pipeline *p, cq_arena *arena, cronq_error *err)
-{
-    cronq_status status, first = CRONQ_OK;
-    cq_reply *reply;
-
-    for (size_t i = 0; i < p->count; i++) {
-        status = cq_conn_read(p->conn, arena, &reply, first ? NULL : err);
-        if (status)
-            return status;
-        if (reply->type == CQ_REPLY_ERROR && !cq_reply_is_error(reply, "OOM") && !first)
-            first = cq_conn_reply_failure(reply, err);
-    }
-    return first;
-}
-
 /* ---- doing it: plain commands, then a script when there is one ---- */
 
 typedef struct telling {
     cq_str key, other_key; /* other_key: of workers */
-    void (*fill)(pipeline *p, const struct telling *t);
+    cronq_status (*plain)(cq_redis *redis, const struct telling *t, cq_arena *arena,
+                          cronq_error *err);
     cq_call_fn *encode; /* NULL: no script */
     cq_lua lua;
     const void *what;
@@ -75,35 +25,64 @@ typedef struct telling {
     int64_t at_s, ttl_s;
 } telling;
 
+/* That the store is full is no failure: the set keeps its old entry. */
+static cronq_status run(cq_redis *redis, const cq_str *words, size_t count,
+                        cq_arena *arena, cronq_error *err)
+{
+    cronq_error why = { .code = CRONQ_OK };
+    cq_reply *reply;
+    cronq_status status = cq_redis_command(redis, words, count, arena, &reply, &why);
+
+    if (status && status != CRONQ_EFULL)
+        return cq_fail(err, status, "%s", why.text);
+    return CRONQ_OK;
+}
+
+static cronq_status add_expiry(cq_redis *redis, cq_str set, cq_str key, int64_t at_s,
+                               cq_arena *arena, cronq_error *err)
+{
+    return run(redis, (cq_str[]){ CQ_STR("ZADD"), set, cq_redis_int(arena, at_s), key },
+               4, arena, err);
+}
+
+static cronq_status drop(cq_redis *redis, cq_str set, cq_str key, cq_arena *arena,
+                         cronq_error *err)
+{
+    cronq_status status =
+        run(redis, (cq_str[]){ CQ_STR("ZREM"), set, key }, 3, arena, err);
+
+    if (!status)
+        status = run(redis, (cq_str[]){ CQ_STR("DEL"), key }, 2, arena, err);
+    return status;
+}
+
 static cronq_status tell(cq_broker *broker, const telling *t, cronq_error *err)
 {
     cq_redis *redis = cq_redis_of(broker);
-    cq_call call = { .lua = t->lua, .encode = t->encode, .arg = t };
-    pipeline p = { 0 };
+    cq_call call = { .lua = t->lua, .encode = t->encode, .arg = t, .prefix = t->key };
     cronq_status status;
     cq_arena arena;
 
-    status = cq_pool_take(redis->pool, &p.conn, err);
-    if (status)
-        return status;
     cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
-    t->fill(&p, t);
-    status = finish(&p, &arena, err);
+    status = t->plain(redis, t, &arena, err);
     if (!status && t->encode)
-        status = cq_redis_calls(redis, p.conn, &call, 1, &arena, err);
-    if (!status && t->encode && call.reply->type == CQ_REPLY_ERROR)
-        status = cq_conn_reply_failure(call.reply, err);
+        status = cq_redis_call(redis, &call, &arena, err);
     cq_arena_release(&arena);
-    cq_pool_give(redis->pool, p.conn);
     return status;
 }
 
 /* ---- servers ---- */
 
-static void fill_beat(pipeline *p, const telling *t)
+static cronq_status note_beat(cq_redis *redis, const telling *t, cq_arena *arena,
+                              cronq_error *err)
 {
-    add_expiry(p, CQ_KEY_SERVERS, t->key, t->at_s);
-    add_expiry(p, CQ_KEY_WORKERS, t->other_key, t->at_s);
+    cronq_status status =
+        add_expiry(redis, CQ_STR(CQ_KEY_SERVERS), t->key, t->at_s, arena, err);
+
+    if (!status)
+        status =
+            add_expiry(redis, CQ_STR(CQ_KEY_WORKERS), t->other_key, t->at_s, arena, err);
+    return status;
 }
 
 static void encode_beat(cq_conn *conn, const cq_script *script, const cq_call *call)
@@ -122,12 +101,14 @@ static void encode_beat(cq_conn *conn, const cq_script *script, const cq_call *c
     }
 }
 
-static void fill_beat_clear(pipeline *p, const telling *t)
+static cronq_status clear_beat(cq_redis *redis, const telling *t, cq_arena *arena,
+                               cronq_error *err)
 {
-    add_zrem(p, CQ_KEY_SERVERS, t->key);
-    add_zrem(p, CQ_KEY_WORKERS, t->other_key);
-    add_del(p, t->key);
-    add_del(p, t->other_key);
+    cronq_status status = drop(redis, CQ_STR(CQ_KEY_SERVERS), t->key, arena, err);
+
+    if (!status)
+        status = drop(redis, CQ_STR(CQ_KEY_WORKERS), t->other_key, arena, err);
+    return status;
 }
 
 static cronq_status tell_beat(cq_broker *broker, const cq_beat *beat, telling t,
@@ -155,7 +136,7 @@ static cronq_status tell_beat(cq_broker *broker, const cq_beat *beat, telling t,
 cronq_status cq_redis_beat(cq_broker *broker, const cq_beat *beat, cronq_error *err)
 {
     return tell_beat(broker, beat,
-                     (telling){ .fill = fill_beat,
+                     (telling){ .plain = note_beat,
                                 .encode = encode_beat,
                                 .lua = CQ_LUA_beat,
                                 .what = beat,
@@ -165,14 +146,15 @@ cronq_status cq_redis_beat(cq_broker *broker, const cq_beat *beat, cronq_error *
 
 cronq_status cq_redis_beat_clear(cq_broker *broker, const cq_beat *beat, cronq_error *err)
 {
-    return tell_beat(broker, beat, (telling){ .fill = fill_beat_clear }, err);
+    return tell_beat(broker, beat, (telling){ .plain = clear_beat }, err);
 }
 
 /* ---- schedulers ---- */
 
-static void fill_entries(pipeline *p, const telling *t)
+static cronq_status note_entries(cq_redis *redis, const telling *t, cq_arena *arena,
+                                 cronq_error *err)
 {
-    add_expiry(p, CQ_KEY_SCHEDULERS, t->key, t->at_s);
+    return add_expiry(redis, CQ_STR(CQ_KEY_SCHEDULERS), t->key, t->at_s, arena, err);
 }
 
 static void encode_entries(cq_conn *conn, const cq_script *script, const cq_call *call)
@@ -187,24 +169,25 @@ static void encode_entries(cq_conn *conn, const cq_script *script, const cq_call
         cq_conn_arg(conn, entries[i].data, entries[i].len);
 }
 
-static void fill_no_entries(pipeline *p, const telling *t)
+static cronq_status clear_entries(cq_redis *redis, const telling *t, cq_arena *arena,
+                                  cronq_error *err)
 {
-    add_zrem(p, CQ_KEY_SCHEDULERS, t->key);
-    add_del(p, t->key);
+    return drop(redis, CQ_STR(CQ_KEY_SCHEDULERS), t->key, arena, err);
 }
 
-static void fill_event(pipeline *p, const telling *t)
+static cronq_status note_event(cq_redis *redis, const telling *t, cq_arena *arena,
+                               cronq_error *err)
 {
     const cronq_bytes *event = t->what;
+    cronq_status status = add_expiry(redis, t->key, (cq_str){ event->data, event->len },
+                                     t->at_s, arena, err);
 
-    add(p, "ZADD", NULL, 4);
-    cq_conn_arg_str(p->conn, t->key);
-    cq_conn_arg_int(p->conn, t->at_s);
-    cq_conn_arg(p->conn, event->data, event->len);
-    add(p, "ZREMRANGEBYRANK", NULL, 4);
-    cq_conn_arg_str(p->conn, t->key);
-    cq_conn_arg_int(p->conn, 0);
-    cq_conn_arg_int(p->conn, -HISTORY_COUNT - 1);
+    if (!status)
+        status = run(redis,
+                     (cq_str[]){ CQ_STR("ZREMRANGEBYRANK"), t->key, CQ_STR("0"),
+                                 cq_redis_int(arena, -HISTORY_COUNT - 1) },
+                     4, arena, err);
+    return status;
 }
 
 static cronq_status tell_entries(cq_broker *broker, void (*name)(cq_buf *out, cq_str id),
@@ -227,7 +210,7 @@ cronq_status cq_redis_write_entries(cq_broker *broker, cq_str scheduler_id,
                                     int64_t now_ns, int64_t ttl_s, cronq_error *err)
 {
     return tell_entries(broker, cq_key_scheduler, scheduler_id,
-                        (telling){ .fill = fill_entries,
+                        (telling){ .plain = note_entries,
                                    .encode = encode_entries,
                                    .lua = CQ_LUA_entries,
                                    .what = entries,
@@ -241,7 +224,7 @@ cronq_status cq_redis_clear_entries(cq_broker *broker, cq_str scheduler_id,
                                     cronq_error *err)
 {
     return tell_entries(broker, cq_key_scheduler, scheduler_id,
-                        (telling){ .fill = fill_no_entries }, err);
+                        (telling){ .plain = clear_entries }, err);
 }
 
 cronq_status cq_redis_record_event(cq_broker *broker, cq_str entry_id, cronq_bytes event,
@@ -249,7 +232,8 @@ cronq_status cq_redis_record_event(cq_broker *broker, cq_str entry_id, cronq_byt
 {
     return tell_entries(
         broker, cq_key_history, entry_id,
-        (telling){ .fill = fill_event, .what = &event, .at_s = cq_ns_to_s(now_ns) }, err);
+        (telling){ .plain = note_event, .what = &event, .at_s = cq_ns_to_s(now_ns) },
+        err);
 }
 
 /* The first scheduler's moment stays as long as one asks for it now and then. */

@@ -448,6 +448,10 @@ cronq_status cq_redis_wait(cq_intake *base, cq_wait *wait, cronq_error *err)
 
     (void)err;
     wait->work = wait->due = false;
+    if (watch->intake->redis->cluster) {
+        wait_blindly(watch, wait);
+        return CRONQ_OK;
+    }
     for (;;) {
         cq_event_clear(&watch->event);
         wait->woken = atomic_exchange(&watch->woken, false);
