@@ -154,8 +154,8 @@ typedef struct cronq_server cronq_server;
 /* Opens and connects nothing yet. *out is the caller's. */
 cronq_status cronq_server_new(const char *uri, const cronq_server_options *options,
                               cronq_server **out, cronq_error *err) CRONQ_CHECKED;
-/* Stops; NULL is fine. What a handler that still runs after the stop may use is freed only
- * if that handler has returned by now, else it is left to the end of the process. */
+/* Stops; NULL is fine. What a handler that still runs after the stop may use is freed
+ * only if that handler has returned by now, else it is left to the end of the process. */
 void cronq_server_free(cronq_server *server);
 
 typedef struct cronq_handler_options {

@@ -44,7 +44,7 @@ struct cronq_server {
      * metrics and of readiness. Taken alone, or after mutex. */
     pthread_mutex_t looking;
     cq_server_sizes *sizes; /* of the queues; under looking; NULL without metrics */
-    bool abandoned; /* handlers still ran after the stop: they use all of this */
+    bool abandoned;         /* handlers still ran after the stop: they use all of this */
 };
 
 /* Copy, check and fill in every default; what options points to is copied to arena. */
