@@ -301,8 +301,8 @@ static cronq_status run_round(cq_redis *redis, push_round *round, cq_arena *aren
     cronq_status status = announce(redis, round, arena, err), one;
 
     if (!status)
-        status = cq_redis_run(redis, round->calls, round->call_count, true,
-                              redis->patience_ms, arena, err);
+        status =
+            cq_redis_run(redis, round->calls, round->call_count, true, 0, arena, err);
     for (size_t i = 0; i < round->call_count; i++) {
         one = judge_call(redis, round, &round->calls[i], arena, status ? NULL : err);
         correct(round, &round->calls[i]);
