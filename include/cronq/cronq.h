@@ -10,6 +10,7 @@
 #include "metrics.h"
 #include "scheduler.h"
 #include "server.h"
+#include "sqlite.h"
 #include "store.h"
 #include "task.h"
 

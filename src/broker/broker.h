@@ -89,6 +89,15 @@ typedef struct cq_push {
     cronq_status status; /* out: OK, EEXIST, EDUP (lock or tick held), ESTATE, EFULL, … */
 } cq_push;
 
+/* On the embedded store alone: push one item in the transaction that
+ * is open on db, a sqlite3 *, and let waiters hear of what was committed so. OK when
+ * item->status is about the item. sourceid: cronq/sqlite.h; compared before db is used.
+ */
+typedef const char *cq_library_fn(void);
+cronq_status cq_sqlite_push_tx(cq_broker *, void *db, cq_library_fn *sourceid,
+                               cq_push *item, int64_t now_ns, cronq_error *err);
+cronq_status cq_sqlite_notify(cq_broker *, cronq_error *err);
+
 /* ---- a worker's intake: fetching tasks and returning outcomes ---- */
 
 typedef enum cq_outcome_kind {

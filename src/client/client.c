@@ -139,9 +139,9 @@ static void make_id(cronq_client *client, int64_t now_ns, char out[CQ_UUID_LEN +
     pthread_mutex_unlock(&client->random_mutex);
 }
 
-static cronq_status prepare(cronq_client *client, const cronq_task *task,
-                            const cq_ask *ask, bool want_info, cq_prepared *out,
-                            cronq_error *err)
+cronq_status cq_client_prepare(cronq_client *client, const cronq_task *task,
+                               const cq_ask *ask, bool want_info, cq_prepared *out,
+                               cronq_error *err)
 {
     char id[CQ_UUID_LEN + 1];
     cq_prepare_rules rules = {
@@ -158,8 +158,8 @@ static cronq_status prepare(cronq_client *client, const cronq_task *task,
 /* ---- saying what happened ---- */
 
 /* The sentence about an item that was not stored. why is about the store. */
-static cronq_status explain(const cq_prepared *item, const cronq_error *why,
-                            cronq_error *err)
+cronq_status cq_client_explain(const cq_prepared *item, const cronq_error *why,
+                               cronq_error *err)
 {
     const cq_push *push = &item->push;
     cronq_status status = push->status;
@@ -203,11 +203,11 @@ cronq_status cq_client_push_one(cronq_client *client, const cronq_task *task,
     if (!client)
         return cq_fail(err, CRONQ_EINVAL, "client is NULL");
     begun_ns = cq_mono_ns();
-    status = prepare(client, task, ask, info, &item, err);
+    status = cq_client_prepare(client, task, ask, info, &item, err);
     if (!status) {
         (void)cq_sender_push(client->sender, &item, 1, client->push_timeout_ms, &why);
         cq_client_measure(client, &item, cq_mono_ns() - begun_ns);
-        status = item.push.status ? explain(&item, &why, err) : CRONQ_OK;
+        status = item.push.status ? cq_client_explain(&item, &why, err) : CRONQ_OK;
         if (!status && info)
             *info = cq_prepared_take_info(&item);
     }
@@ -242,7 +242,8 @@ cronq_status cq_client_check(cronq_client *client, const cronq_task *task,
                              cronq_error *err)
 {
     cq_prepared item;
-    cronq_status status = prepare(client, task, &(cq_ask){ 0 }, false, &item, err);
+    cronq_status status =
+        cq_client_prepare(client, task, &(cq_ask){ 0 }, false, &item, err);
 
     cq_prepared_release(&item);
     return status;
@@ -272,13 +273,13 @@ static cronq_status prepare_one(bulk *all, size_t index, cq_prepared *item)
     cq_tick *tick;
 
     if (!all->ticks)
-        return prepare(all->client, all->tasks[index], &ask, all->infos, item,
-                       all->wrong.code ? NULL : &all->wrong);
+        return cq_client_prepare(all->client, all->tasks[index], &ask, all->infos, item,
+                                 all->wrong.code ? NULL : &all->wrong);
     tick = &all->ticks[index];
     ask.tick_entry = tick->entry_id;
     ask.tick_at_s = tick->at_s;
     ask.skip_overlap = tick->skip_overlap;
-    return prepare(all->client, tick->task, &ask, true, item, &tick->result);
+    return cq_client_prepare(all->client, tick->task, &ask, true, item, &tick->result);
 }
 
 /* Prepares tasks from first on until a batch is full; those that are wrong are settled.
@@ -322,7 +323,7 @@ static void answer_tick(bulk *all, size_t index, cq_prepared *item, bool wrong)
     if (wrong)
         return;
     if (item->push.status)
-        explain(item, &all->store, &tick->result);
+        cq_client_explain(item, &all->store, &tick->result);
     else
         tick->info = cq_prepared_take_info(item);
 }
@@ -333,7 +334,7 @@ static void answer_task(bulk *all, size_t index, cq_prepared *item, bool wrong)
     cronq_error why = all->wrong;
 
     if (status && !wrong)
-        explain(item, &all->store, &why);
+        cq_client_explain(item, &all->store, &why);
     if (!status && all->infos)
         all->infos[index] = cq_prepared_take_info(item);
     if (all->statuses)

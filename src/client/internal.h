@@ -111,6 +111,13 @@ cronq_status cq_client_push_one(cronq_client *client, const cronq_task *task,
                                 const cq_ask *ask, cronq_task_info **info,
                                 cronq_error *err);
 
+/* Its steps. Release out after success and after failure; why is about the store. */
+cronq_status cq_client_prepare(cronq_client *client, const cronq_task *task,
+                               const cq_ask *ask, bool want_info, cq_prepared *out,
+                               cronq_error *err);
+cronq_status cq_client_explain(const cq_prepared *item, const cronq_error *why,
+                               cronq_error *err);
+
 /* measure.c: a push of this item is over, after ns. */
 void cq_client_measure(cronq_client *client, const cq_prepared *item, int64_t ns);
 void cq_client_tell(void *client, cq_collection *out);

@@ -20,7 +20,9 @@ extern const char cq_schema_schema_1[], cq_schema_schema_2[];
 /* The step from version i to i + 1. */
 static const char *const migrations[] = { cq_schema_schema_1, cq_schema_schema_2 };
 
-enum { VERSION = sizeof migrations / sizeof *migrations };
+enum { VERSION = CQ_SQLITE_VERSION };
+
+_Static_assert(sizeof migrations / sizeof *migrations == VERSION, "a step is missing");
 
 /* Whoever has the lock has it for a millisecond, as a rule. */
 static int be_busy(void *arg, int count)

@@ -152,7 +152,10 @@ static cronq_status read_uri(cq_sqlite *store, const char *uri, cronq_error *err
                        "the path of a sqlite: URI has %zu bytes, at most %d", path.len,
                        PATH_LIMIT_BYTES);
     store->path = absolute(decode(path, "the path", err), err);
-    return store->path ? CRONQ_OK : CRONQ_EINVAL;
+    if (!store->path)
+        return CRONQ_EINVAL;
+    store->given = strdup(store->path);
+    return store->given ? CRONQ_OK : cq_fail_nomem(err);
 }
 
 /* ---- the broker ---- */
@@ -196,6 +199,7 @@ static void sqlite_free(cq_broker *broker)
     pthread_cond_destroy(&store->turn_over);
     pthread_mutex_destroy(&store->watch_lock);
     free(store->path);
+    free(store->given);
     free(store->vfs);
     free(store);
 }

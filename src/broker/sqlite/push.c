@@ -229,6 +229,17 @@ static cronq_status push_batch_work(cq_sqlite *store, void *arg, cronq_error *er
     return CRONQ_OK;
 }
 
+void cq_sqlite_push_in(cq_sqlite *store, cq_push *item, int64_t now_ns)
+{
+    push_batch batch = {
+        .items = item, .count = 1, .now_ns = now_ns, .now_ms = cq_ns_to_ms(now_ns)
+    };
+
+    cq_arena_init(&batch.arena, ARENA_BYTES);
+    push_batch_work(store, &batch, NULL);
+    cq_arena_release(&batch.arena);
+}
+
 /* What was rolled back keeps the status that it came with; after a failed commit nobody
  * knows. */
 static void push_failed(push_batch *batch, cronq_status status)

@@ -79,6 +79,8 @@ typedef struct cq_sqlite_identity {
     ino_t inode; /* 0: none */
 } cq_sqlite_identity;
 
+enum { CQ_SQLITE_VERSION = 2 }; /* of the tables */
+
 enum { CQ_SQLITE_FILES = 3 }; /* the database, its log, its index of the log */
 
 typedef struct cq_sqlite_watch cq_sqlite_watch;
@@ -87,6 +89,8 @@ typedef struct cq_sqlite {
     cq_broker broker; /* first */
     cronq_logger logger;
     char *path;             /* absolute; of a database in memory: its URI */
+    char *given;            /* the same, never changed: links are not followed */
+    _Atomic bool warned;    /* of a weaker synchronous than ours */
     char *vfs;              /* NULL: the usual one */
     bool in_memory, normal; /* normal: never wait for the disk */
     int64_t timeout_ms, lease_ms, recover_after_ms;
@@ -259,6 +263,10 @@ cronq_status cq_sqlite_listen(cq_intake *, int64_t timeout_ms, cq_cancel_fn *on_
 /* push.c */
 cronq_status cq_sqlite_push(cq_broker *, cq_push *items, size_t count, int64_t now_ns,
                             cronq_error *err);
+
+/* Within a transaction that is open on the store's connection: item->status is about the
+ * item; a failure is noted. */
+void cq_sqlite_push_in(cq_sqlite *store, cq_push *item, int64_t now_ns);
 
 /* lease.c */
 cronq_status cq_sqlite_extend(cq_broker *, cq_lease *leases, size_t count, int64_t now_ns,
