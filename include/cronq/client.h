@@ -90,5 +90,35 @@ cronq_status cronq_client_push_many(cronq_client *client, const cronq_task *cons
                                     cronq_task_info **infos, cronq_error *err)
     CRONQ_CHECKED;
 
+/* What to do with a task that runs. */
+typedef enum cronq_cancel_mode {
+    CRONQ_CANCEL_WAITING = 0, /* leave it alone: ESTATE */
+    CRONQ_CANCEL_RUNNING = 1, /* ask its worker to stop it; it is archived as cancelled */
+} cronq_cancel_mode;
+
+/* Withdraw a task that waits (pending, scheduled, retry, aggregating): it is gone, with
+ * the lock it holds, and never runs. ENOENT: there is no such task; ESTATE: it runs, has
+ * ended (archived, completed), or its group is being merged. */
+cronq_status cronq_client_cancel_task(cronq_client *client, const char *queue,
+                                      const char *id, cronq_cancel_mode mode,
+                                      cronq_error *err) CRONQ_CHECKED;
+
+/* In one atomic step give a task another time (Unix milliseconds; over: now), and, unless
+ * payload is NULL, another payload. Its id, type and options stay, a task of a group goes
+ * to its group when it is due, and an archived one runs once more. ENOENT; ESTATE when it
+ * runs, is completed, or its group is being merged; ETOOBIG. */
+cronq_status cronq_client_reschedule_task(cronq_client *client, const char *queue,
+                                          const char *id, int64_t at_ms,
+                                          const cronq_bytes *payload, cronq_error *err)
+    CRONQ_CHECKED;
+
+/* Wait until a task has ended, at most timeout_ms: OK and *info, whose state is completed
+ * (with its result) or archived (with its error). Only a task with retain_for_ms can be
+ * seen as completed: one that is gone is ENOENT, whether done, deleted or never there.
+ * ETIMEDOUT: it has not ended. */
+cronq_status cronq_client_wait(cronq_client *client, const char *queue, const char *id,
+                               int64_t timeout_ms, cronq_task_info **info,
+                               cronq_error *err) CRONQ_CHECKED;
+
 CRONQ_END
 #endif /* CRONQ_CLIENT_H */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cronq/inspector.h - look at queues. */
+/* cronq/inspector.h - look at queues and tasks, and repair them. */
 #ifndef CRONQ_INSPECTOR_H
 #define CRONQ_INSPECTOR_H
 
@@ -8,7 +8,8 @@
 
 CRONQ_BEGIN
 
-/* A way to look, safe to share between threads. */
+/* A way to look, safe to share between threads. A queue or task that is not there is
+ * ENOENT; what the state of one does not allow is ESTATE, and err names the state. */
 typedef struct cronq_inspector cronq_inspector;
 
 typedef struct cronq_queue_info {
@@ -27,6 +28,8 @@ cronq_status cronq_inspector_new(const char *uri, const cronq_store_options *sto
                                  cronq_inspector **out, cronq_error *err) CRONQ_CHECKED;
 void cronq_inspector_free(cronq_inspector *inspector);
 
+/* ---- queues ---- */
+
 /* The names of all queues, sorted: *names is one block with *count pointers, freed with
  * free(). */
 cronq_status cronq_inspector_queues(cronq_inspector *inspector, char ***names,
@@ -40,6 +43,150 @@ cronq_status cronq_inspector_pause(cronq_inspector *inspector, const char *queue
                                    cronq_error *err) CRONQ_CHECKED;
 cronq_status cronq_inspector_resume(cronq_inspector *inspector, const char *queue,
                                     cronq_error *err) CRONQ_CHECKED;
+
+/* A UTC day. */
+typedef struct cronq_day_info {
+    int64_t begins_at_ms;
+    uint64_t processed_count, failed_count;
+} cronq_day_info;
+
+/* Today first; days: 1 … 90. out has so many places. */
+cronq_status cronq_inspector_history(cronq_inspector *inspector, const char *queue,
+                                     size_t days, cronq_day_info *out, cronq_error *err)
+    CRONQ_CHECKED;
+
+/* ---- tasks ---- */
+
+/* What a task must be like; zero in a field: anything. */
+typedef struct cronq_filter {
+    const char *group; /* aggregating tasks: of this group only */
+    const char *type_prefix, *id_prefix;
+    cronq_bytes payload_part;
+    int64_t older_than_ms; /* since it is pending, failed, was archived or completed */
+} cronq_filter;
+
+cronq_status cronq_inspector_task(cronq_inspector *inspector, const char *queue,
+                                  const char *id, cronq_task_info **out, cronq_error *err)
+    CRONQ_CHECKED;
+
+/* Tasks in a state, after the first offset of those that fit, at most limit (1 … 10,000):
+ * pending and active oldest first, others by their time. filter may be NULL; with one,
+ * all tasks of the state are read until enough fit. Free with cronq_task_infos_free. A
+ * task whose message can not be read has the type "". */
+cronq_status cronq_inspector_list(cronq_inspector *inspector, const char *queue,
+                                  cronq_state state, const cronq_filter *filter,
+                                  size_t offset, size_t limit, cronq_task_info ***infos,
+                                  size_t *count, cronq_error *err) CRONQ_CHECKED;
+void cronq_task_infos_free(cronq_task_info **infos, size_t count);
+
+/* Delete: in any state but active, with the lock that it holds. Run: to pending, at once.
+ * Archive: pending, scheduled, retry, aggregating. */
+cronq_status cronq_inspector_delete(cronq_inspector *inspector, const char *queue,
+                                    const char *id, cronq_error *err) CRONQ_CHECKED;
+cronq_status cronq_inspector_run(cronq_inspector *inspector, const char *queue,
+                                 const char *id, cronq_error *err) CRONQ_CHECKED;
+cronq_status cronq_inspector_archive(cronq_inspector *inspector, const char *queue,
+                                     const char *id, cronq_error *err) CRONQ_CHECKED;
+/* Ask the worker of an active task to stop it. It is archived as cancelled then, also
+ * when its worker dies; a handler that succeeds all the same has succeeded. */
+cronq_status cronq_inspector_cancel(cronq_inspector *inspector, const char *queue,
+                                    const char *id, cronq_error *err) CRONQ_CHECKED;
+/* Of a scheduled task. */
+cronq_status cronq_inspector_update_payload(cronq_inspector *inspector, const char *queue,
+                                            const char *id, cronq_bytes payload,
+                                            cronq_error *err) CRONQ_CHECKED;
+
+/* Called between chunks of at most 500 tasks; false ends it. total: how many there were
+ * to look at. */
+typedef bool cronq_progress_fn(uint64_t looked_at, uint64_t total, void *arg);
+
+typedef struct cronq_bulk_options {
+    size_t struct_size; /* set by CRONQ_BULK_OPTIONS() */
+    const cronq_filter *filter;
+    cronq_progress_fn *progress;
+    void *progress_arg;
+} cronq_bulk_options;
+
+#define CRONQ_BULK_OPTIONS(...)                                              \
+    (&(const cronq_bulk_options){ .struct_size = sizeof(cronq_bulk_options), \
+                                  __VA_ARGS__ })
+
+/* The same with all tasks that are in the state when it begins, or those of them that
+ * fit. *done (may be NULL) is how many, also after a failure. ECANCELED: progress ended
+ * it. options may be NULL. EINVAL for a state that the operation does not take. */
+cronq_status cronq_inspector_delete_all(cronq_inspector *inspector, const char *queue,
+                                        cronq_state state,
+                                        const cronq_bulk_options *options, uint64_t *done,
+                                        cronq_error *err) CRONQ_CHECKED;
+cronq_status cronq_inspector_run_all(cronq_inspector *inspector, const char *queue,
+                                     cronq_state state, const cronq_bulk_options *options,
+                                     uint64_t *done, cronq_error *err) CRONQ_CHECKED;
+cronq_status cronq_inspector_archive_all(cronq_inspector *inspector, const char *queue,
+                                         cronq_state state,
+                                         const cronq_bulk_options *options,
+                                         uint64_t *done, cronq_error *err) CRONQ_CHECKED;
+
+/* Remove a queue and all that belongs to it. Refused while tasks are active, and when it
+ * is not empty unless force: then its tasks are deleted first, as above. */
+cronq_status cronq_inspector_remove_queue(cronq_inspector *inspector, const char *queue,
+                                          bool force, const cronq_bulk_options *options,
+                                          cronq_error *err) CRONQ_CHECKED;
+
+/* ---- lists: arrays of *count structs, each freed with cronq_list_free ---- */
+
+void cronq_list_free(void *list); /* NULL is fine */
+
+typedef struct cronq_group_info {
+    const char *name;
+    uint64_t count; /* of its tasks */
+} cronq_group_info;
+
+typedef struct cronq_server_info {
+    const char *host, *id, *status; /* status: "active", "stopped" */
+    int32_t pid, concurrency, active_count;
+    int64_t started_at_ms;
+    bool strict_priority;
+    const char *const *queues; /* queue_count names, and their weights */
+    const int32_t *weights;
+    size_t queue_count;
+} cronq_server_info;
+
+/* A task that a server runs. */
+typedef struct cronq_worker_info {
+    const char *host, *server_id, *task_id, *task_type, *queue;
+    int32_t pid;
+    cronq_bytes payload; /* may be cut */
+    int64_t started_at_ms, deadline_at_ms;
+} cronq_worker_info;
+
+typedef struct cronq_entry_info {
+    const char *id, *spec, *task_type;
+    cronq_bytes payload;
+    int64_t next_at_ms, previous_at_ms; /* 0: never */
+    const char *const *options;         /* as text: Queue("low") */
+    size_t option_count;
+} cronq_entry_info;
+
+typedef struct cronq_event_info {
+    const char *task_id;
+    int64_t pushed_at_ms;
+} cronq_event_info;
+
+/* At most 100,000 groups, sorted by name. */
+cronq_status cronq_inspector_groups(cronq_inspector *inspector, const char *queue,
+                                    cronq_group_info **out, size_t *count,
+                                    cronq_error *err) CRONQ_CHECKED;
+cronq_status cronq_inspector_servers(cronq_inspector *inspector, cronq_server_info **out,
+                                     size_t *count, cronq_error *err) CRONQ_CHECKED;
+cronq_status cronq_inspector_workers(cronq_inspector *inspector, cronq_worker_info **out,
+                                     size_t *count, cronq_error *err) CRONQ_CHECKED;
+/* An entry of several schedulers is there once. */
+cronq_status cronq_inspector_entries(cronq_inspector *inspector, cronq_entry_info **out,
+                                     size_t *count, cronq_error *err) CRONQ_CHECKED;
+/* Pushes of an entry, newest first; limit: 1 … 1,000. */
+cronq_status cronq_inspector_events(cronq_inspector *inspector, const char *entry_id,
+                                    size_t offset, size_t limit, cronq_event_info **out,
+                                    size_t *count, cronq_error *err) CRONQ_CHECKED;
 
 /* ---- checking ---- */
 

@@ -61,13 +61,32 @@ typedef struct cronq_task_info cronq_task_info;
 const char *cronq_task_info_id(const cronq_task_info *info);
 const char *cronq_task_info_type(const cronq_task_info *info);
 const char *cronq_task_info_queue(const cronq_task_info *info);
+const char *cronq_task_info_group(const cronq_task_info *info); /* "": none */
 cronq_state cronq_task_info_state(const cronq_task_info *info);
 cronq_bytes cronq_task_info_payload(const cronq_task_info *info);
 int32_t cronq_task_info_max_retry(const cronq_task_info *info);
-int64_t cronq_task_info_timeout_ms(const cronq_task_info *info);     /* 0: none */
-int64_t cronq_task_info_deadline_at_ms(const cronq_task_info *info); /* 0: none */
-int64_t cronq_task_info_next_at_ms(const cronq_task_info *info);     /* 0: no such time */
-void cronq_task_info_free(cronq_task_info *info);                    /* NULL is fine */
+int32_t cronq_task_info_retry_count(const cronq_task_info *info);
+bool cronq_task_info_is_unique(const cronq_task_info *info);
+/* Milliseconds, and Unix milliseconds: 0 is none. */
+int64_t cronq_task_info_timeout_ms(const cronq_task_info *info);
+int64_t cronq_task_info_deadline_at_ms(const cronq_task_info *info);
+int64_t cronq_task_info_retain_for_ms(const cronq_task_info *info);
+int64_t cronq_task_info_next_at_ms(const cronq_task_info *info); /* when it is due */
+/* What an inspector or a client reads about a task beyond what was pushed. "" and data ==
+ * NULL: none. */
+const char *cronq_task_info_error(const cronq_task_info *info); /* of its last attempt */
+cronq_bytes cronq_task_info_result(const cronq_task_info *info);
+int64_t cronq_task_info_pending_since_ms(const cronq_task_info *info);
+int64_t cronq_task_info_last_failed_at_ms(const cronq_task_info *info);
+int64_t cronq_task_info_archived_at_ms(const cronq_task_info *info);
+int64_t cronq_task_info_completed_at_ms(const cronq_task_info *info);
+int64_t cronq_task_info_kept_until_ms(const cronq_task_info *info); /* when completed */
+bool cronq_task_info_is_orphaned(const cronq_task_info *info);      /* active, no lease */
+bool cronq_task_info_is_cancelled(const cronq_task_info *info); /* it was asked to stop */
+bool cronq_task_info_is_merging(const cronq_task_info *info); /* its group is under way */
+size_t cronq_task_info_header_count(const cronq_task_info *info);
+cronq_header cronq_task_info_header_at(const cronq_task_info *info, size_t index);
+void cronq_task_info_free(cronq_task_info *info); /* NULL is fine */
 
 CRONQ_END
 #endif /* CRONQ_TASK_H */

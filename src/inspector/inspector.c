@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* inspector.c - looking at queues, and pausing them. */
-#include <cronq/inspector.h>
+#include "inspector/internal.h"
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/quote.h"
 #include "base/utf8.h"
-#include "broker/broker.h"
 #include "codec/key.h"
 
 #include <stdlib.h>
 
 #define NAMES_LIMIT_BYTES ((size_t)256 << 20)
-
-/* Nothing but the broker, which is safe to share. */
-struct cronq_inspector {
-    cq_broker *broker;
-};
 
 cronq_status cronq_inspector_new(const char *uri, const cronq_store_options *store,
                                  cronq_inspector **out, cronq_error *err)
@@ -147,11 +141,21 @@ static void give_info(cronq_queue_info *info, const cronq_queue_info *filled)
     info->struct_size = size;
 }
 
-static cronq_status check_queue(const char *queue, cronq_error *err)
+cronq_status cq_inspect_check_queue(const char *queue, cronq_error *err)
 {
     if (!queue)
         return cq_fail(err, CRONQ_EINVAL, "queue is NULL");
     return cq_check_queue(cq_str_of(queue), err);
+}
+
+cronq_status cq_inspect_now(cronq_inspector *inspector, int64_t *now_ns, cronq_error *err)
+{
+    cq_broker *broker = inspector->broker;
+    cronq_status status = broker->ops->sync_clock(broker, err);
+
+    if (!status)
+        *now_ns = broker->ops->now_ns(broker);
+    return status;
 }
 
 cronq_status cronq_inspector_queue_info(cronq_inspector *inspector, const char *queue,
@@ -162,7 +166,7 @@ cronq_status cronq_inspector_queue_info(cronq_inspector *inspector, const char *
     cq_queue_counts counts = { 0 };
     cronq_status status;
 
-    status = check_queue(queue, err);
+    status = cq_inspect_check_queue(queue, err);
     if (!status)
         status = check_info(info, err);
     if (!status)
@@ -183,7 +187,7 @@ static cronq_status set_paused(cronq_inspector *inspector, const char *queue, bo
     cq_broker *broker = inspector->broker;
     cronq_status status;
 
-    status = check_queue(queue, err);
+    status = cq_inspect_check_queue(queue, err);
     if (!status)
         status = broker->ops->sync_clock(broker, err);
     if (status)
@@ -248,7 +252,7 @@ cronq_status cronq_inspector_check(cronq_inspector *inspector, const char *queue
 {
     cq_broker *broker = inspector->broker;
     check c = { .on_finding = on_finding, .arg = arg, .queue = queue };
-    cronq_status status = check_queue(queue, err);
+    cronq_status status = cq_inspect_check_queue(queue, err);
 
     if (!status && !on_finding)
         status = cq_fail(err, CRONQ_EINVAL, "on_finding is NULL");

@@ -4,12 +4,10 @@ SELECT id, state, message, at, since_ns, group_name, result, cancelled_ns
 FROM cronq_task WHERE queue = ?1 AND id = ?2
 --: record_list
 SELECT id, state, message, at, since_ns, group_name, result, cancelled_ns
-FROM cronq_task WHERE n IN (SELECT n FROM cronq_task WHERE queue = ?1 AND state = ?2
-ORDER BY at LIMIT ?3 OFFSET ?4) ORDER BY at
+FROM cronq_task WHERE queue = ?1 AND state = ?2 ORDER BY at LIMIT ?3 OFFSET ?4
 --: record_group
 SELECT id, state, message, at, since_ns, group_name, result, cancelled_ns
-FROM cronq_task WHERE n IN (SELECT n FROM cronq_task WHERE queue = ?1 AND group_name = ?2
-AND state = 6 ORDER BY at LIMIT ?3 OFFSET ?4) ORDER BY at
+FROM cronq_task WHERE queue = ?1 AND group_name = ?2 AND state = 6 ORDER BY at LIMIT ?3 OFFSET ?4
 
 -- Moving by hand.
 --: act_find
