@@ -256,7 +256,7 @@ static void a_queue_with_a_patterns_name_is_checked_alone(void **state)
     assert_int_equal(t.all, 0);
 }
 
-static void push_many(size_t count)
+static void push_many(cronq_client *to, size_t count)
 {
     static const cronq_task task = { .struct_size = sizeof task,
                                      .type = "t",
@@ -266,7 +266,7 @@ static void push_many(size_t count)
     for (size_t i = 0; i < 1000; i++)
         tasks[i] = &task;
     for (size_t i = 0; i < count; i += 1000)
-        assert_int_equal(cronq_client_push_many(client, tasks, 1000, NULL, NULL, NULL),
+        assert_int_equal(cronq_client_push_many(to, tasks, 1000, NULL, NULL, NULL),
                          CRONQ_OK);
 }
 
@@ -281,7 +281,7 @@ static void a_long_queue_is_mended_in_short_steps(void **state)
 
     (void)state;
     fill();
-    push_many(60000);
+    push_many(client, 60000);
     redis_server_do(server, "EVAL %s 0",
                     "local ids = redis.call('LRANGE', '" P "pending', 0, -1) "
                     "for i = 1, #ids, 150 do redis.call('UNLINK', '" P "t:' .. ids[i]) "
@@ -339,6 +339,7 @@ static void a_file_is_checked_and_repaired(void **state)
     const char *directory = scratch_new(room);
     cronq_inspector *with = NULL;
     cronq_client *to = NULL;
+    tally t;
 
     (void)state;
     snprintf(path, sizeof path, "%s/db", directory);
@@ -348,8 +349,6 @@ static void a_file_is_checked_and_repaired(void **state)
     assert_int_equal(cronq_inspector_new(uri, NULL, &with, NULL), CRONQ_OK);
     assert_int_equal(check(with, false).all, 0);
     for (size_t i = 0; i < sizeof file_faults / sizeof *file_faults; i++) {
-        tally t;
-
         alter(path, "DELETE FROM cronq_task; DELETE FROM cronq_lock");
         push(to, (cronq_task){ .id = "p1" });
         alter(path, file_faults[i].how);
@@ -360,6 +359,11 @@ static void a_file_is_checked_and_repaired(void **state)
         assert_int_equal(t.repaired, t.all);
         assert_int_equal(check(with, false).all, 0);
     }
+    push_many(to, 1000);
+    alter(path, "UPDATE cronq_task SET message = x'ff' WHERE n % 2 = 0");
+    t = check(with, true);
+    assert_int_equal(t.count[CRONQ_FINDING_CORRUPT], 500);
+    assert_int_equal(check(with, false).all, 0);
     cronq_client_free(to);
     cronq_inspector_free(with);
     scratch_remove(directory);

@@ -28,8 +28,9 @@ typedef struct check_args {
     cq_str queue;
     bool repair;
     int64_t now_ns, now_ms;
-    int64_t number, at; /* the queue's; the last row that was looked at */
-    size_t seen;        /* rows in this window */
+    int64_t number; /* the queue's */
+    cq_buf at;      /* the last id that was looked at */
+    size_t seen;    /* rows in this window */
     found *found;
     size_t found_count;
     cq_arena arena;
@@ -139,26 +140,27 @@ static void mend_task(cq_sqlite *store, const check_args *args, const found *wha
 static cronq_status tasks_work(cq_sqlite *store, void *arg, cronq_error *err)
 {
     check_args *args = arg;
-    int64_t at = args->at;
+    cq_str at = cq_buf_str(&args->at);
     cq_sql sql;
 
-    (void)err;
     args->found_count = args->seen = 0;
     sql = cq_sql_of(store, CQ_SQL_check_tasks);
     cq_sql_int(&sql, args->number);
-    cq_sql_int(&sql, at);
+    cq_sql_str(&sql, at);
     cq_sql_int(&sql, WINDOW);
     while (args->seen < WINDOW && cq_sql_step(&sql)) {
-        at = cq_sql_get_int(&sql, 0);
+        at = cq_sql_copy_str(&sql, 1, &args->arena);
         args->seen++;
         look_at_task(store, args, &sql);
     }
     cq_sql_end(&sql);
     for (size_t i = 0; args->repair && i < args->found_count; i++)
         mend_task(store, args, &args->found[i]);
-    if (!store->code)
-        args->at = at;
-    return CRONQ_OK;
+    if (store->code || args->seen == 0)
+        return CRONQ_OK;
+    cq_buf_reset(&args->at);
+    cq_buf_append_str(&args->at, at);
+    return args->at.status ? cq_fail_nomem(err) : CRONQ_OK;
 }
 
 /* ---- locks and the file ---- */
@@ -268,6 +270,7 @@ cronq_status cq_sqlite_check(cq_broker *broker, cq_str queue, bool repair, int64
     cronq_status status = cq_sqlite_do(store, CQ_SQLITE_READS, find_work, &args, err);
 
     cq_arena_init(&args.arena, WINDOW_BYTES);
+    cq_buf_init(&args.at, WINDOW_BYTES);
     if (!status)
         status = step(store, &args, false, file_work, &to, err);
     do {
@@ -276,6 +279,7 @@ cronq_status cq_sqlite_check(cq_broker *broker, cq_str queue, bool repair, int64
     } while (!status && args.seen == WINDOW);
     if (!status)
         status = step(store, &args, repair, locks_work, &to, err);
+    cq_buf_release(&args.at);
     cq_arena_release(&args.arena);
     return status;
 }

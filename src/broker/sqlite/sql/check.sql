@@ -1,7 +1,7 @@
 --: check_tasks
 SELECT n, id, state, at, group_name IS NOT NULL, message,
 state = 7 AND NOT EXISTS (SELECT 1 FROM cronq_set WHERE cronq_set.n = set_n) FROM cronq_task
-WHERE n > ?2 AND +queue = ?1 ORDER BY n LIMIT ?3
+WHERE queue = ?1 AND id > ?2 ORDER BY id LIMIT ?3
 --: check_quarantine
 UPDATE cronq_task SET state = 4, at = ?2, fence = 1048576, raw = message, message = ?3,
 since_ns = NULL, started = NULL, deaths = NULL, set_n = NULL
