@@ -3,16 +3,18 @@
  *
  * test-worker URI HISTORY [NAME=VALUE…]; names: queue, concurrency, lease_ms,
  * heartbeat_ms, recover_ms, shutdown_ms, cron (a spec; its tasks are "tick"), cron2,
- * name, name2, overlap.
+ * name, name2, overlap, causes (1: write them down).
  *
  * A payload is a word and a number: "sleep 300" (milliseconds), "fail 2" (the first two
  * attempts), "skip 0", "wait 0" (until cancelled); anything else succeeds at once. Each
  * start and end of an attempt is one line of the history: WHAT ID RETRY_COUNT PID
- * UNIX_MS. */
+ * UNIX_MS. With causes
+ * so is each warning about a task, as "cause": why it may run again. */
 #include <cronq/cronq.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +22,7 @@
 #include <unistd.h>
 
 static int history_fd;
+static bool note_causes;
 
 static long long now_ms(void)
 {
@@ -29,15 +32,19 @@ static long long now_ms(void)
     return (long long)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static void note(const char *what, cronq_attempt *attempt)
+static void note_id(const char *what, const char *id, int retry_count)
 {
     char line[1400];
-    int len = snprintf(line, sizeof line, "%s %s %d %d %lld\n", what,
-                       cronq_attempt_task_id(attempt), cronq_attempt_retry_count(attempt),
+    int len = snprintf(line, sizeof line, "%s %s %d %d %lld\n", what, id, retry_count,
                        (int)getpid(), now_ms());
 
     if (write(history_fd, line, (size_t)len) != len)
         perror("history");
+}
+
+static void note(const char *what, cronq_attempt *attempt)
+{
+    note_id(what, cronq_attempt_task_id(attempt), cronq_attempt_retry_count(attempt));
 }
 
 static void sleep_ms(int ms)
@@ -81,6 +88,8 @@ static cronq_status run(cronq_attempt *attempt, void *arg)
 static void log_line(void *arg, const cronq_log_record *record)
 {
     (void)arg;
+    if (note_causes && record->task_id && record->level >= CRONQ_LOG_WARN)
+        note_id("cause", record->task_id, 0);
     fprintf(stderr, "[%d] %d %s %s\n", (int)getpid(), (int)record->level, record->caller,
             record->text);
 }
@@ -130,6 +139,7 @@ int main(int argc, char **argv)
     history_fd = open(argv[2], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (history_fd < 0)
         return 1;
+    note_causes = number_of(argv, "causes", 0) != 0;
     status = cronq_server_new(
         argv[1],
         CRONQ_SERVER_OPTIONS(.queues = queues, .queue_count = 1,

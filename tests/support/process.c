@@ -2,6 +2,7 @@
 /* process.c - child processes of a test, and the histories that workers write. */
 #include "support/process.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,12 +18,23 @@
 
 pid_t process_start(const char *const argv[])
 {
+    return process_start_logged(argv, NULL);
+}
+
+pid_t process_start_logged(const char *const argv[], const char *log_path)
+{
     pid_t pid = fork();
+    int fd;
 
     assert_true(pid >= 0);
     if (pid > 0)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (log_path) {
+        fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+            _exit(126);
+    }
     execvp(argv[0], (char *const *)(uintptr_t)argv);
     perror(argv[0]);
     _exit(127);
@@ -36,6 +48,19 @@ int process_end(pid_t pid, int signal_number)
         kill(pid, signal_number);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int process_await(pid_t pid, int64_t timeout_ms)
+{
+    const struct timespec pause = { 0, 5000000 };
+    int status;
+
+    for (int64_t waited = 0; waited <= timeout_ms; waited += 5) {
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        nanosleep(&pause, NULL);
+    }
+    return -1;
 }
 
 /* The rest of the line of /proc/PID/FILE behind the first word that is key. */

@@ -12,8 +12,15 @@
  * NULL. A start that fails fails the test. */
 pid_t process_start(const char *const argv[]);
 
+/* The same with its stderr appended to a file. */
+pid_t process_start_logged(const char *const argv[], const char *log_path);
+
 /* Send the signal and wait for the end; returns the exit code, or 128 + the signal. */
 int process_end(pid_t pid, int signal_number);
+
+/* Has it ended by itself within timeout_ms? Then like process_end; else -1, and it runs.
+ */
+int process_await(pid_t pid, int64_t timeout_ms);
 
 /* CPU time used so far in milliseconds, and private dirty memory in KiB. */
 int64_t process_cpu_ms(pid_t pid);
