@@ -23,8 +23,7 @@ static cronq_status open_parts(cronq_server *server, const char *uri, cronq_erro
     };
     cronq_scheduler_options scheduler = { .struct_size = sizeof scheduler,
                                           .logger = options->logger,
-                                          .metrics = options->metrics,
-                                          .tracer = options->tracer };
+                                          .metrics = options->metrics };
     cronq_status status = cq_broker_open(&broker, &server->broker, err);
 
     if (status)

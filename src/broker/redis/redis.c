@@ -16,6 +16,8 @@
 #define CLOCK_SAMPLES       3
 #define LONGEST_PATIENCE_MS 60000
 
+#define INFO_LIMIT_BYTES ((size_t)1 << 20)
+
 #define CQ_LUA_TEXT(name, kind) extern const char cq_lua_##name[];
 CQ_LUA_MAP(CQ_LUA_TEXT)
 #undef CQ_LUA_TEXT
@@ -148,6 +150,48 @@ static int64_t now_ns(cq_broker *broker)
     return cq_mono_ns() + atomic_load(&cq_redis_of(broker)->offset_ns);
 }
 
+/* ---- what it does when it is full ---- */
+
+/* The value of a line "name:value" of INFO. */
+static cq_str info_value(cq_str info, const char *name)
+{
+    const char *at = memmem(info.data, info.len, name, strlen(name));
+    size_t len;
+
+    if (!at)
+        return CQ_STR("");
+    at += strlen(name);
+    len = strcspn(at, "\r\n");
+    return (cq_str){ at, len };
+}
+
+/* Once a broker. A store that evicts throws accepted tasks away; one that does not say
+ * what it does (INFO may be forbidden) gets no warning. */
+static cronq_status warn_of_eviction(cq_redis *redis, cq_conn *conn, cronq_error *err)
+{
+    cronq_status status;
+    cq_reply *reply;
+    cq_arena arena;
+    cq_str policy;
+
+    if (atomic_exchange(&redis->asked_for_eviction, true))
+        return CRONQ_OK;
+    cq_arena_init(&arena, INFO_LIMIT_BYTES);
+    status = cq_conn_call(conn, &arena, &reply, err, 2, "INFO", "memory");
+    if (status)
+        atomic_store(&redis->asked_for_eviction, false);
+    if (!status && reply->type == CQ_REPLY_STRING) {
+        policy = info_value(reply->text, "maxmemory_policy:");
+        if (policy.len && !cq_str_eq(policy, CQ_STR("noeviction")))
+            CQ_WARN(&redis->logger,
+                    "the store's maxmemory-policy is %.*s: when it is full it deletes "
+                    "tasks, their locks or leases; set it to noeviction",
+                    CQ_FMT(policy));
+    }
+    cq_arena_release(&arena);
+    return status;
+}
+
 /* A store that does not tell the time is served by this machine's. */
 static cronq_status prepare(cq_conn *conn, void *arg, cronq_error *err)
 {
@@ -165,7 +209,7 @@ static cronq_status prepare(cq_conn *conn, void *arg, cronq_error *err)
         return cq_fail(err, status, "%s", why.text);
     else
         CQ_DEBUG(&redis->logger, "the store does not tell the time: %s", why.text);
-    return CRONQ_OK;
+    return warn_of_eviction(redis, conn, err);
 }
 
 /* ---- opening ---- */

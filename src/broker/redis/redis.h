@@ -40,7 +40,6 @@
     X(forward, DRAINS)    \
     X(group_counts, DRAINS) \
     X(groups, DRAINS)     \
-    X(implant, ADDS)      \
     X(leased, DRAINS)     \
     X(purge, DRAINS)      \
     X(push, ADDS)         \
@@ -88,6 +87,7 @@ typedef struct cq_redis {
     int64_t patience_ms;         /* with a cluster that moves slots, in one operation */
     _Atomic int64_t offset_ns;   /* of the store's clock to the monotonic one */
     _Atomic uint32_t connection; /* counts them: a new one may be of a new store */
+    atomic_bool asked_for_eviction;
     cq_script scripts[2][CQ_LUA_COUNT]; /* [1]: for Redis before 7 */
     char *bodies;                       /* of all scripts */
     pthread_mutex_t lock;               /* over what follows */
@@ -321,12 +321,6 @@ cronq_status cq_redis_finish_set(cq_broker *, const cq_set *, cronq_bytes merged
                                  int64_t now_ns, cronq_error *err);
 cronq_status cq_redis_reclaim_sets(cq_broker *, cq_str queue, int64_t now_ns,
                                    size_t limit, size_t *reclaimed, cronq_error *err);
-
-/* implant.c */
-cronq_status cq_redis_implant(cq_broker *, cq_str queue, cq_implant *items, size_t count,
-                              cronq_error *err);
-cronq_status cq_redis_lock_left(cq_broker *, cq_str lock, cq_str holder, int64_t now_ns,
-                                int64_t *left_s, cronq_error *err);
 
 /* tasks.c */
 #define CQ_REDIS_RECORD_COLUMNS 8
