@@ -2,8 +2,10 @@
 # The front door to Meson. `make help` lists the targets.
 BUILD ?= build
 MESONFLAGS ?=
+MINUTES ?= 20
+SEED ?=
 .DEFAULT_GOAL := all
-.PHONY: all deps quickstart test check-all bench chaos install format clean help
+.PHONY: all deps quickstart test check-all bench chaos soak install format clean help
 
 all: deps $(BUILD)/build.ninja ## build the libraries and the program
 	ninja -C $(BUILD)
@@ -19,6 +21,12 @@ test: all ## the whole suite; starts its own servers
 
 check-all: test ## test, then sanitizers, valgrind, fuzzers, clang-tidy
 	@tools/check-all
+
+chaos: all ## every fault in front of real servers and workers, in a table
+	$(BUILD)/tests/chaos/chaos 2>$(BUILD)/chaos.log
+
+soak: all ## faults at random; MINUTES=20, SEED to repeat a run
+	$(BUILD)/tests/chaos/chaos --soak $(MINUTES) $(SEED) 2>$(BUILD)/chaos.log
 
 bench: all ## measure against the bare loop
 	$(BUILD)/cronq bench throughput

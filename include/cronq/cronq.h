@@ -13,6 +13,5 @@
 #include "sqlite.h"
 #include "store.h"
 #include "task.h"
-#include "trace.h"
 
 #endif /* CRONQ_CRONQ_H */
