@@ -6,6 +6,7 @@
 #include "metrics.h"
 #include "store.h"
 #include "task.h"
+#include "trace.h"
 
 struct json_t; /* jansson.h */
 
@@ -22,6 +23,7 @@ typedef struct cronq_client_options {
     size_t payload_limit_bytes; /* 0: 1 MiB; at most 512 MiB */
     int64_t push_timeout_ms;    /* how long a push tries to reach the store; 0: 10,000 */
     cronq_metrics *metrics;     /* NULL: nothing is recorded; borrowed until the free */
+    cronq_tracer *tracer;       /* NULL: no spans; borrowed until the free */
 } cronq_client_options;
 
 #define CRONQ_CLIENT_OPTIONS(...)                                                \

@@ -49,6 +49,22 @@ const cronq_log_file_options *cronq_config_log_options(const cronq_config *confi
 const cronq_devserver_options *cronq_config_devserver_options(const cronq_config *config);
 bool cronq_config_has_metrics(const cronq_config *config); /* has it a path for them? */
 
+/* Telemetry: what the file says, NULL and zero for what it does not. */
+typedef struct cronq_config_telemetry {
+    size_t struct_size;
+    const char *name;      /* the service's when it has none of its own */
+    const char *endpoint;  /* a path when is_file; else a URL, or HOST:PORT */
+    const char *http_path; /* of the URL, when the endpoint is none */
+    const cronq_header *headers;
+    size_t header_count;
+    bool has_ratio;
+    double ratio; /* from 0 (none) to 1 */
+    bool is_file, is_secure, is_disabled;
+} cronq_config_telemetry;
+
+/* NULL: there is no such section. */
+const cronq_config_telemetry *cronq_config_get_telemetry(const cronq_config *config);
+
 /* One of Tasks: a command for tasks whose type begins with pattern, an entry that pushes
  * by the clock, or both. */
 typedef struct cronq_config_task {

@@ -13,5 +13,6 @@
 #include "sqlite.h"
 #include "store.h"
 #include "task.h"
+#include "trace.h"
 
 #endif /* CRONQ_CRONQ_H */

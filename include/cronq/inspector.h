@@ -233,5 +233,32 @@ cronq_status cronq_inspector_check(cronq_inspector *inspector, const char *queue
                                    bool repair, cronq_finding_fn *on_finding, void *arg,
                                    cronq_error *err) CRONQ_CHECKED;
 
+typedef struct cronq_migrate_options {
+    size_t struct_size;                    /* set by CRONQ_MIGRATE_OPTIONS() */
+    const cronq_store_options *from_store; /* may be NULL, as is the next */
+    const cronq_store_options *to_store;
+    bool keep_paused;       /* the queues stay paused there, else they are resumed */
+    int64_t active_wait_ms; /* how long to wait for active tasks; 0: not at all */
+    /* After each page; may be NULL. */
+    void (*on_progress)(const char *queue, uint64_t moved_count, uint64_t left_count,
+                        void *arg);
+    void *arg;
+} cronq_migrate_options;
+
+#define CRONQ_MIGRATE_OPTIONS(...)                                                 \
+    (&(const cronq_migrate_options){ .struct_size = sizeof(cronq_migrate_options), \
+                                     __VA_ARGS__ })
+
+/* Move all tasks of queues from one store to another, with their ids, states, times,
+ * errors, results, groups and unique locks. The queues are paused in both stores
+ * meanwhile, and stay so where they were. An active task goes once it is done, or, when
+ * its worker is gone, as a pending one. Whatever ends it (ESTATE: a queue with active
+ * tasks is not paused, or some are active still; EEXIST: other tasks have the ids there;
+ * EIO), call it again: nothing is lost, and nothing is there twice. */
+cronq_status cronq_migrate(const char *from_uri, const char *to_uri,
+                           const char *const *queues, size_t queue_count,
+                           const cronq_migrate_options *options, cronq_error *err)
+    CRONQ_CHECKED;
+
 CRONQ_END
 #endif /* CRONQ_INSPECTOR_H */

@@ -38,6 +38,7 @@ typedef struct cronq_scheduler_options {
     cronq_logger logger;
     int64_t heartbeat_interval_ms; /* 0: 10,000 */
     cronq_metrics *metrics; /* NULL: nothing is recorded; borrowed until the free */
+    cronq_tracer *tracer;   /* NULL: no spans. Each run of an entry begins a trace */
 } cronq_scheduler_options;
 
 #define CRONQ_SCHEDULER_OPTIONS(...)                                                   \

@@ -7,6 +7,7 @@
 #include "scheduler.h"
 #include "store.h"
 #include "task.h"
+#include "trace.h"
 
 CRONQ_BEGIN
 
@@ -37,6 +38,13 @@ cronq_header cronq_attempt_header_at(const cronq_attempt *attempt, size_t index)
 void *cronq_attempt_user_data(const cronq_attempt *attempt);
 void cronq_attempt_log(cronq_attempt *attempt, cronq_log_level level, const char *format,
                        ...) CRONQ_PRINTF(3, 4);
+
+/* Where it stands in a trace, for tasks that it pushes and services that it calls: the
+ * span of this attempt, without a tracer the header of the task, or NULL. */
+const char *cronq_attempt_traceparent(const cronq_attempt *attempt);
+/* That span, for attributes, events and children; NULL (cronq/trace.h) when not sampled.
+ */
+cronq_span *cronq_attempt_span(cronq_attempt *attempt);
 
 /* The end of its time: Unix milliseconds and milliseconds from now (never negative); 0
  * and INT64_MAX when there is none. */
@@ -141,6 +149,7 @@ typedef struct cronq_server_options {
     uint32_t test_flags;         /* 0 */
     uint32_t reserved;           /* 0 */
     cronq_metrics *metrics;      /* NULL: nothing is recorded; borrowed until the free */
+    cronq_tracer *tracer;        /* NULL: no spans; borrowed until the free */
 } cronq_server_options;
 
 #define CRONQ_SERVER_OPTIONS(...)                                                \

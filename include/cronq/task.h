@@ -37,6 +37,8 @@ typedef struct cronq_task {
     uint32_t flags;         /* none yet: 0 */
     const cronq_header *headers;
     size_t header_count;
+    const char *traceparent; /* push it under this span; wins over the header. An entry's
+                                task: refused */
 } cronq_task;
 
 #define CRONQ_TASK(...) \

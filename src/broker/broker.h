@@ -431,6 +431,14 @@ typedef struct cq_broker_ops {
                                 int64_t mine_s, int64_t *out_s, cronq_error *);
 } cq_broker_ops;
 
+/* A task of another store. */
+typedef struct cq_implant {
+    cq_record record; /* in any state but active */
+    cq_str unique_key;
+    int64_t lock_left_s; /* how long it still holds that lock; 0: it does not */
+    cronq_status status; /* out: OK, also when it is there already; EEXIST: another */
+} cq_implant;
+
 typedef struct cq_inspect_ops {
     /* Names of all queues, in any order. */
     cronq_status (*queues)(cq_broker *, cq_arena *arena, cq_str **out, size_t *count,
@@ -482,6 +490,14 @@ typedef struct cq_inspect_ops {
      * not active. */
     cronq_status (*cancel)(cq_broker *, cq_str queue, cq_str id, int64_t now_ns,
                            cronq_error *);
+
+    /* Store tasks as they were in another store, in their order; at most CQ_PAGE_LIMIT.
+     */
+    cronq_status (*implant)(cq_broker *, cq_str queue, cq_implant *items, size_t count,
+                            cronq_error *);
+    /* How long the holder still holds a lock, in seconds; 0 when it does not. */
+    cronq_status (*lock_left)(cq_broker *, cq_str lock, cq_str holder, int64_t now_ns,
+                              int64_t *left_s, cronq_error *);
 
     /* What servers and schedulers told that live at now_ns, encoded, in any order. */
     cronq_status (*servers)(cq_broker *, int64_t now_ns, cq_arena *arena,

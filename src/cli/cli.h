@@ -138,6 +138,7 @@ extern const cq_cli_command cq_cli_cron;
 extern const cq_cli_command cq_cli_fsck;
 extern const cq_cli_command cq_cli_help_command;
 extern const cq_cli_command cq_cli_man;
+extern const cq_cli_command cq_cli_migrate;
 extern const cq_cli_command cq_cli_push;
 extern const cq_cli_command cq_cli_queue;
 extern const cq_cli_command cq_cli_server;

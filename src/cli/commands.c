@@ -15,6 +15,7 @@ static const cq_cli_command *const verbs[] = {
     &cq_cli_completion,
     &cq_cli_help_command,
     &cq_cli_man,
+    &cq_cli_migrate,
     &cq_cli_version,
     NULL,
 };

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/load.h"
+#include "cli/telemetry.h"
 
 #include <cronq/devserver.h>
 #include <pthread.h>
@@ -27,6 +28,7 @@ typedef struct worker_parts {
     cronq_metrics *metrics; /* NULL: nobody asks for them */
     cronq_server *server;
     cronq_devserver *devserver;
+    cq_telemetry telemetry;
     sigset_t signals; /* that the signal thread takes */
     pthread_t signal_thread;
     bool signal_thread_runs;
@@ -94,6 +96,7 @@ static void release(worker_parts *worker)
     cronq_devserver_free(worker->devserver);
     cronq_server_free(worker->server);
     cronq_metrics_free(worker->metrics);
+    cq_telemetry_stop(&worker->telemetry);
     for (size_t i = 0; i < worker->command_count; i++)
         cronq_command_free(worker->commands[i]);
     free(worker->commands);
@@ -237,12 +240,16 @@ static int make(const cq_cli *cli, worker_parts *worker, const char *path)
 
     if (!uri)
         return CQ_CLI_CONFIG;
-    if (open_log(worker, &err) || make_metrics(worker, &err))
+    if (open_log(worker, &err) || make_metrics(worker, &err) ||
+        cq_telemetry_start(cronq_config_get_telemetry(worker->config),
+                           cronq_config_name(worker->config), &worker->logger,
+                           &worker->telemetry, &err))
         return report(cli, &err);
     options = *cronq_config_server_options(worker->config);
     options.store = &store;
     options.logger = worker->logger;
     options.metrics = worker->metrics;
+    options.tracer = worker->telemetry.tracer;
     if (cronq_server_new(uri, &options, &worker->server, &err) ||
         start_signal_thread(worker, cq_cli_has(cli, "drain"), &err))
         return report(cli, &err);

@@ -45,6 +45,7 @@ static cronq_status new_on(cq_broker *broker, bool owns_broker,
     client->broker = broker;
     client->owns_broker = owns_broker;
     client->metrics = options->metrics;
+    client->tracer = options->tracer;
     client->payload_limit_bytes = options->payload_limit_bytes
                                       ? options->payload_limit_bytes
                                       : CQ_PAYLOAD_BYTES_DEFAULT;
@@ -149,6 +150,7 @@ cronq_status cq_client_prepare(cronq_client *client, const cronq_task *task,
         .now_ns = client->broker->ops->now_ns(client->broker),
         .new_id = id,
         .want_info = want_info,
+        .tracer = client->tracer,
     };
 
     make_id(client, rules.now_ns, id);
@@ -207,6 +209,7 @@ cronq_status cq_client_push_one(cronq_client *client, const cronq_task *task,
     if (!status) {
         (void)cq_sender_push(client->sender, &item, 1, client->push_timeout_ms, &why);
         cq_client_measure(client, &item, cq_mono_ns() - begun_ns);
+        cq_client_trace(client, &item);
         status = item.push.status ? cq_client_explain(&item, &why, err) : CRONQ_OK;
         if (!status && info)
             *info = cq_prepared_take_info(&item);
@@ -357,8 +360,10 @@ static size_t push_batch(bulk *all, size_t first)
     send_batch(all, count);
     took_ns = cq_mono_ns() - begun_ns;
     for (size_t i = 0; i < count; i++) {
-        if (!wrong[i])
+        if (!wrong[i]) {
             cq_client_measure(all->client, &all->items[i], took_ns);
+            cq_client_trace(all->client, &all->items[i]);
+        }
         if (all->ticks)
             answer_tick(all, first + i, &all->items[i], wrong[i]);
         else

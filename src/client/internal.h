@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "client/client.h"
 #include "obs/metrics.h"
+#include "obs/span.h"
 
 #include <pthread.h>
 
@@ -48,10 +49,13 @@ typedef struct cq_prepared {
     cronq_task task; /* with the time of the ask in it */
     int32_t max_retry;
     int64_t timeout_s, deadline_at_s;
+    size_t header_count; /* in the message */
     bool stamped;
     bool settled; /* push.status is final: not to be sent (again) */
     char uuid[CQ_UUID_LEN + 1];
     cq_buf id, unique_key, message;
+    cq_span_id span;                          /* of this push; zeros without a tracer */
+    char traceparent[CQ_TRACEPARENT_LEN + 1]; /* that the task gets; empty: its own */
     cronq_task_info
         *info; /* made beforehand: what was stored is never reported as ENOMEM */
 } cq_prepared;
@@ -61,6 +65,7 @@ typedef struct cq_prepare_rules {
     int64_t now_ns; /* for deadlines that are over */
     const char *new_id;
     bool want_info;
+    cronq_tracer *tracer; /* or NULL */
 } cq_prepare_rules;
 
 /* Release prepared after success and after failure. */
@@ -101,6 +106,7 @@ struct cronq_client {
     size_t payload_limit_bytes;
     int64_t push_timeout_ms;
     cronq_metrics *metrics; /* or NULL */
+    cronq_tracer *tracer;   /* or NULL */
     cq_sender *sender;
     pthread_mutex_t random_mutex;
     cq_random random;
@@ -117,6 +123,16 @@ cronq_status cq_client_prepare(cronq_client *client, const cronq_task *task,
                                cronq_error *err);
 cronq_status cq_client_explain(const cq_prepared *item, const cronq_error *why,
                                cronq_error *err);
+
+/* Was it a push of ours? A tick that another scheduler has pushed, or that is skipped, is
+ * none. */
+bool cq_is_push(const cq_push *push);
+
+/* trace.c: what the task is pushed under, from the task and the tracer. EINVAL. */
+cronq_status cq_client_take_trace(cq_prepared *prepared, const cq_ask *ask,
+                                  cronq_tracer *tracer, cronq_error *err);
+/* The push of this item is over. */
+void cq_client_trace(cronq_client *client, const cq_prepared *item);
 
 /* measure.c: a push of this item is over, after ns. */
 void cq_client_measure(cronq_client *client, const cq_prepared *item, int64_t ns);

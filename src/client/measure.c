@@ -11,8 +11,7 @@ static cq_pushed_how how_of(const cq_push *push)
     return push->kind == CQ_PUSH_GROUP ? CQ_PUSHED_GROUP : CQ_PUSHED_NOW;
 }
 
-/* A tick that another scheduler has pushed, or that is skipped, is no push of ours. */
-static bool is_push(const cq_push *push)
+bool cq_is_push(const cq_push *push)
 {
     return !push->tick_entry.len ||
            (push->status != CRONQ_EDUP && push->status != CRONQ_ESTATE);
@@ -24,7 +23,7 @@ void cq_client_measure(cronq_client *client, const cq_prepared *item, int64_t ns
     cronq_metrics *metrics = client->metrics;
     cq_type_cells *cells;
 
-    if (!metrics || !is_push(push))
+    if (!metrics || !cq_is_push(push))
         return;
     cells = cq_type_here(metrics, cq_metrics_type(metrics, cq_str_of(item->task.type)));
     cq_cell_add(&cells->pushed[how_of(push) * 2 + (push->status != CRONQ_OK)], 1);

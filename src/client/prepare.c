@@ -143,10 +143,27 @@ static cronq_status check_header(const cq_header *headers, size_t index, cronq_e
     return CRONQ_OK;
 }
 
-/* *out is an array of header_count, the caller's to free; *bytes is what they hold. */
-static cronq_status take_headers(const cronq_task *task, cq_header **out, size_t *bytes,
+/* In the place of the header that the task has, or behind the others. */
+static void put_traceparent(cq_prepared *prepared, cq_header *headers)
+{
+    cq_header ours = { CQ_STR(CQ_HEADER_TRACEPARENT), cq_str_of(prepared->traceparent) };
+    size_t i = 0;
+
+    if (ours.value.len == 0)
+        return;
+    while (i < prepared->header_count && !cq_str_eq(headers[i].key, ours.key))
+        i++;
+    if (i == prepared->header_count)
+        prepared->header_count++;
+    headers[i] = ours;
+}
+
+/* *out is an array of prepared->header_count, the caller's to free; *bytes is what they
+ * hold. */
+static cronq_status take_headers(cq_prepared *prepared, cq_header **out, size_t *bytes,
                                  cronq_error *err)
 {
+    const cronq_task *task = &prepared->task;
     cq_header *headers;
     size_t total = 0;
 
@@ -173,6 +190,8 @@ static cronq_status take_headers(const cronq_task *task, cq_header **out, size_t
         return cq_fail(err, CRONQ_ETOOBIG, "headers have %zu bytes; at most %zu", total,
                        CQ_HEADERS_LIMIT_BYTES);
     }
+    prepared->header_count = task->header_count;
+    put_traceparent(prepared, headers);
     *out = headers;
     *bytes = total;
     return CRONQ_OK;
@@ -258,7 +277,7 @@ static cronq_status encode(cq_prepared *prepared, const cq_header *headers,
         .retention_s = cq_seconds_up(task->retain_for_ms),
         .group = push->group,
         .headers = headers,
-        .header_count = task->header_count,
+        .header_count = prepared->header_count,
     };
     cronq_status status;
 
@@ -286,7 +305,7 @@ static cronq_status take_message(cq_prepared *prepared, cronq_error *err)
     size_t header_bytes = 0;
     cronq_status status;
 
-    status = take_headers(&prepared->task, &headers, &header_bytes, err);
+    status = take_headers(prepared, &headers, &header_bytes, err);
     if (status)
         return status;
     cq_buf_init(&prepared->message, message_room(&prepared->task, header_bytes));
@@ -320,6 +339,8 @@ cronq_status cq_prepare(const cronq_task *task, const cq_ask *ask,
         status = take_id(prepared, ask, rules, err);
     if (!status)
         status = take_unique_key(prepared, err);
+    if (!status)
+        status = cq_client_take_trace(prepared, ask, rules->tracer, err);
     if (!status)
         status = take_message(prepared, err);
     if (!status && rules->want_info)

@@ -52,6 +52,7 @@ cronq_status cronq_client_push_tx_by(cronq_client *client, struct sqlite3 *db,
         else if (item.push.status)
             status = cq_client_explain(&item, &(cronq_error){ 0 }, err);
         cq_client_measure(client, &item, cq_mono_ns() - begun_ns);
+        cq_client_trace(client, &item);
     }
     if (!status && info)
         *info = cq_prepared_take_info(&item);

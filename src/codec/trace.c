@@ -92,3 +92,11 @@ void cq_trace_format(const cq_trace *trace, char out[CQ_TRACEPARENT_LEN + 1])
     write_hex(out + FLAGS_AT, &trace->flags, 1);
     out[CQ_TRACEPARENT_LEN] = '\0';
 }
+
+void cq_trace_format_ids(const cq_trace *trace, char trace_id[33], char span_id[17])
+{
+    write_hex(trace_id, trace->trace_id, sizeof trace->trace_id);
+    trace_id[32] = '\0';
+    write_hex(span_id, trace->span_id, sizeof trace->span_id);
+    span_id[16] = '\0';
+}

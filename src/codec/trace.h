@@ -23,4 +23,7 @@ cronq_status cq_trace_parse(cq_str text, cq_trace *out, cronq_error *err);
 /* As version 00, NUL-terminated. */
 void cq_trace_format(const cq_trace *trace, char out[CQ_TRACEPARENT_LEN + 1]);
 
+/* The ids alone, NUL-terminated. */
+void cq_trace_format_ids(const cq_trace *trace, char trace_id[33], char span_id[17]);
+
 #endif

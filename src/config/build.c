@@ -170,3 +170,40 @@ void cq_build_devserver(cq_build *build)
                                  .health_path = text(build, CQ_K_DEV_HEALTH),
                                  .health_response = text(build, CQ_K_DEV_RESPONSE));
 }
+
+static const cronq_header *headers_of(cq_build *build, const cq_value *value)
+{
+    cronq_header *headers = cq_build_take(build, value->count, sizeof *headers);
+
+    for (size_t i = 0; headers && i < value->count; i++)
+        headers[i] = (cronq_header){ value->pairs[i].name, value->pairs[i].text };
+    return headers;
+}
+
+void cq_build_telemetry(cq_build *build)
+{
+    enum { BATCHER_HTTP, BATCHER_FILE };
+    const cq_value *sampler = get(build, CQ_K_TEL_SAMPLER),
+                   *headers = get(build, CQ_K_TEL_HEADERS);
+    const char *name = text(build, CQ_K_TEL_NAME);
+    cq_config_content *content = build->content;
+
+    content->has_telemetry = get(build, CQ_K_TELEMETRY)->given;
+    content->telemetry = (cronq_config_telemetry){
+        .struct_size = sizeof content->telemetry,
+        .name = name ? name : content->name,
+        .endpoint = text(build, CQ_K_TEL_ENDPOINT),
+        .http_path = text(build, CQ_K_TEL_PATH),
+        .headers = headers_of(build, headers),
+        .header_count = headers->count,
+        .has_ratio = sampler->given,
+        .ratio = (double)sampler->number / 1e9,
+        .is_file = number(build, CQ_K_TEL_BATCHER) == BATCHER_FILE,
+        .is_secure = number(build, CQ_K_TEL_SECURE) != 0,
+        .is_disabled = number(build, CQ_K_TEL_DISABLED) != 0,
+    };
+    if (content->telemetry.is_file && !content->telemetry.endpoint)
+        cq_find_error(build->findings, get(build, CQ_K_TEL_BATCHER)->mark,
+                      cq_key_rows[CQ_K_TEL_BATCHER].path,
+                      "file needs an Endpoint: the path of the file");
+}

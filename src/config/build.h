@@ -16,6 +16,8 @@ typedef struct cq_config_content {
     cronq_log_file_options log;
     cronq_devserver_options devserver;
     bool has_devserver, has_metrics;
+    cronq_config_telemetry telemetry;
+    bool has_telemetry;
     cronq_config_task *tasks;
     size_t task_count;
 } cq_config_content;
@@ -32,6 +34,7 @@ void cq_build_store(cq_build *build);
 void cq_build_server(cq_build *build);
 void cq_build_log(cq_build *build);
 void cq_build_devserver(cq_build *build);
+void cq_build_telemetry(cq_build *build);
 void cq_build_tasks(cq_build *build); /* after cq_build_server */
 
 /* Zeroed memory from the arena; NULL: reported. */

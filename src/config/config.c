@@ -112,6 +112,7 @@ static void read_values(cronq_config *config, cq_str text, mode_t mode)
     cq_build_server(&build);
     cq_build_log(&build);
     cq_build_devserver(&build);
+    cq_build_telemetry(&build);
     cq_build_tasks(&build);
     warn_of_mode(config, build.root, mode);
 }
@@ -252,6 +253,13 @@ const cronq_devserver_options *cronq_config_devserver_options(const cronq_config
 bool cronq_config_has_metrics(const cronq_config *config)
 {
     return cronq_config_devserver_options(config) && config->content.has_metrics;
+}
+
+const cronq_config_telemetry *cronq_config_get_telemetry(const cronq_config *config)
+{
+    const cq_config_content *content = &config->content;
+
+    return config->good && content->has_telemetry ? &content->telemetry : NULL;
 }
 
 size_t cronq_config_task_count(const cronq_config *config)

@@ -520,13 +520,13 @@ static void file_stops_at_its_limits(void **state)
                         "t:1:1: more than 1048576 bytes");
     cronq_config_free(config);
     cq_buf_init(&buf, sizeof big);
-    cq_buf_append_text(&buf, "Name: &a a\nTelemetry: [");
+    cq_buf_append_text(&buf, "Name: &a a\nProfiling: [");
     for (int i = 0; i < CQ_YAML_MAX_ALIASES + 1; i++)
         cq_buf_append_text(&buf, "*a ,");
     cq_buf_append_text(&buf, "]");
     expect_fault(cq_buf_text(&buf), CRONQ_EINVAL, "more than 100 aliases");
     cq_buf_reset(&buf);
-    cq_buf_append_text(&buf, "Name: a\nTelemetry: [");
+    cq_buf_append_text(&buf, "Name: a\nProfiling: [");
     for (int i = 0; i < CQ_YAML_MAX_ENTRIES + 1; i++)
         cq_buf_append_text(&buf, "1,");
     cq_buf_append_text(&buf, "]");
@@ -541,14 +541,14 @@ static void laughs_are_not_unfolded(void **state)
 
     (void)state;
     cq_buf_init(&buf, 10000);
-    cq_buf_append_text(&buf, "Name: a\nTelemetry:\n- &l0 x\n");
+    cq_buf_append_text(&buf, "Name: a\nProfiling:\n- &l0 x\n");
     for (int i = 1; i < 10; i++) {
         cq_buf_printf(&buf, "- &l%d [", i);
         for (int k = 0; k < 10; k++)
             cq_buf_printf(&buf, "*l%d ,", i - 1);
         cq_buf_append_text(&buf, "]\n");
     }
-    expect_warning(cq_buf_text(&buf), "Telemetry: is known from go-zero");
+    expect_warning(cq_buf_text(&buf), "Profiling: is known from go-zero");
     cq_buf_release(&buf);
 }
 
@@ -601,7 +601,7 @@ static void environment_can_not_blow_a_value_up(void **state)
     memset(value, 'x', sizeof value - 1);
     setenv("CRONQ_BIG", value, 1);
     cq_buf_init(&buf, 10000);
-    cq_buf_append_text(&buf, "Name: a\nTelemetry: '");
+    cq_buf_append_text(&buf, "Name: a\nProfiling: '");
     for (int i = 0; i < 20; i++)
         cq_buf_append_text(&buf, "${CRONQ_BIG}");
     cq_buf_append_text(&buf, "'\n");

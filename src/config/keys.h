@@ -17,6 +17,8 @@ typedef enum cq_key_type {
     CQ_KEY_TEXTS,   /* least and most: how many */
     CQ_KEY_WEIGHTS, /* name: number; most: how many */
     CQ_KEY_PAIRS,   /* name: text; most: how many */
+    CQ_KEY_HEADERS, /* the same, names of HTTP headers */
+    CQ_KEY_RATIO,   /* from 0 to 1; read as billionths */
     CQ_KEY_SECTION, /* the keys below "path." */
     CQ_KEY_SECTIONS, /* a list of them; below "path[]." */
     CQ_KEY_UNBUILT,  /* known from go-zero: ignored with a warning */
@@ -48,7 +50,15 @@ X(LOG_FIELDS, "Log.FieldKeys", UNBUILT, 0, 0, NULL, "", "") \
 X(MODE, "Mode", UNBUILT, 0, 0, NULL, "", "") \
 X(METRICS_URL, "MetricsUrl", UNBUILT, 0, 0, NULL, "", "") \
 X(PROMETHEUS, "Prometheus", UNBUILT, 0, 0, NULL, "", "") \
-X(TELEMETRY, "Telemetry", UNBUILT, 0, 0, NULL, "", "") \
+X(TELEMETRY, "Telemetry", SECTION, 0, 0, NULL, "", "traces, see docs/tracing.md; what is not said here is taken from `OTEL_*` variables") \
+X(TEL_NAME, "Telemetry.Name", TEXT, 0, 200, NULL, "`Name`", "service.name of the spans") \
+X(TEL_ENDPOINT, "Telemetry.Endpoint", TEXT, 0, 2048, NULL, "", "HOST:PORT or URL of the receiver; with `Batcher: file` the path of a file; without it contexts travel but nothing is exported") \
+X(TEL_SAMPLER, "Telemetry.Sampler", RATIO, 0, 0, NULL, "1.0", "part of the traces that begin here; others are followed as their sender decided") \
+X(TEL_BATCHER, "Telemetry.Batcher", CHOICE, 0, 0, "otlphttp|file", "otlphttp", "OTLP over HTTP, or JSON lines") \
+X(TEL_HEADERS, "Telemetry.OtlpHeaders", HEADERS, 0, 100, NULL, "", "HTTP headers of each request, as for credentials") \
+X(TEL_PATH, "Telemetry.OtlpHttpPath", TEXT, 0, 1024, NULL, "/v1/traces", "path of the receiver") \
+X(TEL_SECURE, "Telemetry.OtlpHttpSecure", BOOL, 0, 0, NULL, "false", "https, unless `Endpoint` says which") \
+X(TEL_DISABLED, "Telemetry.Disabled", BOOL, 0, 0, NULL, "false", "no traces at all") \
 X(DEV, "DevServer", SECTION, 0, 0, NULL, "", "serve metrics, health and readiness over HTTP; without this section it is not done") \
 X(DEV_ENABLED, "DevServer.Enabled", BOOL, 0, 0, NULL, "true", "false: as if the section were not there") \
 X(DEV_HOST, "DevServer.Host", TEXT, 0, 255, NULL, "127.0.0.1", "address to listen on; 0.0.0.0: all, which anyone who reaches it can read") \

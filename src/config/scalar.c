@@ -140,6 +140,42 @@ bool cq_read_int(cq_reader *r, const cq_place *at, cq_value *value)
     return false;
 }
 
+/* "0.25": digits, at most nine of them behind the point. */
+static bool parse_ratio(cq_str text, int64_t *out)
+{
+    int64_t number = 0, unit = 1000000000;
+    bool behind = false;
+
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.data[i];
+
+        if (c == '.' && !behind && text.len > 1) {
+            behind = true;
+            continue;
+        }
+        if (c < '0' || c > '9' || (!behind && number > 1000000000) || unit == 0)
+            return false;
+        if (behind)
+            unit /= 10;
+        number = behind ? number + (c - '0') * unit : number * 10 + (c - '0') * unit;
+    }
+    *out = number;
+    return text.len > 0 && number <= 1000000000;
+}
+
+bool cq_read_ratio(cq_reader *r, const cq_place *at, cq_value *value)
+{
+    cq_quoted quoted;
+
+    if (!cq_expect(r, at, CQ_NODE_SCALAR, "a number from 0 to 1"))
+        return false;
+    if (parse_ratio(at->node->text, &value->number))
+        return true;
+    cq_find_error(r->findings, at->node->mark, at->path, "%s is no number from 0 to 1",
+                  cq_quote(&quoted, at->node->source));
+    return false;
+}
+
 static bool parse_bool(cq_str text, int64_t *out)
 {
     static const char *const words[] = { "false", "true", "no", "yes", "off", "on" };

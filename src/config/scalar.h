@@ -27,6 +27,7 @@ bool cq_read_text(cq_reader *reader, const cq_place *at, cq_value *value);
 bool cq_read_int(cq_reader *reader, const cq_place *at, cq_value *value);
 bool cq_read_bool(cq_reader *reader, const cq_place *at, cq_value *value);
 bool cq_read_time(cq_reader *reader, const cq_place *at, cq_value *value);
+bool cq_read_ratio(cq_reader *reader, const cq_place *at, cq_value *value);
 bool cq_read_choice(cq_reader *reader, const cq_place *at, cq_value *value);
 
 bool cq_has_control(cq_str text);

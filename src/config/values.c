@@ -155,25 +155,50 @@ static bool is_variable_name(cq_str name)
            !cq_str_starts(name, CQ_STR("CRONQ_"));
 }
 
+/* A token of RFC 9110. */
+static bool is_header_name(cq_str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.data[i];
+
+        if (c <= ' ' || c >= 0x7F || strchr("\"(),/:;<=>?@[\\]{}", c))
+            return false;
+    }
+    return name.len > 0 && name.len <= ENV_KEY_BYTES;
+}
+
+static bool is_pair_name(cq_reader *r, const cq_place *at, const cq_entry *entry)
+{
+    cq_quoted quoted;
+
+    if (at->row->type == CQ_KEY_HEADERS) {
+        if (is_header_name(entry->key))
+            return true;
+        cq_find_error(r->findings, entry->mark, at->path,
+                      "%s can not be the name of an HTTP header",
+                      cq_quote(&quoted, entry->key));
+        return false;
+    }
+    if (is_variable_name(entry->key))
+        return true;
+    cq_find_error(r->findings, entry->mark, at->path,
+                  "%s can not be a variable's name: letters, digits and _, not CRONQ_…",
+                  cq_quote(&quoted, entry->key));
+    return false;
+}
+
 static bool read_pairs(cq_reader *r, const cq_place *at, cq_value *value)
 {
     cq_pair *pairs;
     bool good = true;
-    cq_quoted quoted;
 
     if (!cq_expect(r, at, CQ_NODE_MAP, "a mapping of names to texts") ||
         !check_count(r, at))
         return false;
     pairs = take(r, at->node->count, sizeof *pairs);
     for (const cq_entry *e = pairs ? at->node->first : NULL; e; e = e->next) {
-        if (!is_variable_name(e->key)) {
-            cq_find_error(r->findings, e->mark, at->path,
-                          "%s can not be a variable's name: letters, digits and _, not "
-                          "CRONQ_…",
-                          cq_quote(&quoted, e->key));
-            good = false;
-        } else if (!read_pair_name(r, at, e, pairs, value->count) ||
-                   !is_inner_text(r, at, e->value)) {
+        if (!is_pair_name(r, at, e) || !read_pair_name(r, at, e, pairs, value->count) ||
+            !is_inner_text(r, at, e->value)) {
             good = false;
         } else {
             pairs[value->count++] = (cq_pair){ .mark = e->mark,
@@ -229,6 +254,7 @@ static bool (*const readers[])(cq_reader *, const cq_place *, cq_value *) = {
     [CQ_KEY_BOOL] = cq_read_bool,      [CQ_KEY_TIME] = cq_read_time,
     [CQ_KEY_CHOICE] = cq_read_choice,  [CQ_KEY_TEXTS] = read_texts,
     [CQ_KEY_WEIGHTS] = read_weights,   [CQ_KEY_PAIRS] = read_pairs,
+    [CQ_KEY_HEADERS] = read_pairs,     [CQ_KEY_RATIO] = cq_read_ratio,
     [CQ_KEY_SECTIONS] = read_sections, [CQ_KEY_UNBUILT] = read_unbuilt,
 };
 

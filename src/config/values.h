@@ -9,7 +9,7 @@
 typedef struct cq_pair {
     cq_mark mark;
     const char *name;
-    const char *text; /* of CQ_KEY_PAIRS */
+    const char *text; /* of CQ_KEY_PAIRS and _HEADERS */
     int64_t number;   /* of CQ_KEY_WEIGHTS */
 } cq_pair;
 
@@ -22,7 +22,7 @@ typedef struct cq_value {
     bool is_wrong; /* there, reported, and not given */
     bool from_environment;
     cq_mark mark;
-    int64_t number;              /* INT, BOOL, TIME (ms), CHOICE (index) */
+    int64_t number;              /* INT, BOOL, TIME (ms), CHOICE (index), RATIO */
     const char *text;            /* TEXT, DATA */
     size_t len;                  /* of text */
     const char *const *texts;    /* TEXTS, NULL-terminated */

@@ -72,6 +72,10 @@ static cronq_status check_task(const cronq_task *task, cronq_error *err)
         return cq_fail(err, CRONQ_EINVAL,
                        "group is \"%.80s\"; an entry's task cannot have one",
                        task->group);
+    if (task->traceparent)
+        return cq_fail(err, CRONQ_EINVAL,
+                       "traceparent is \"%.80s\"; each run of an entry begins a trace",
+                       task->traceparent);
     if (!task->payload.data && task->payload.len)
         return cq_fail(err, CRONQ_EINVAL, "payload.data is NULL but payload.len is %zu",
                        task->payload.len);

@@ -57,12 +57,12 @@ static cronq_status new_on(cq_broker *broker, bool owns_broker,
 
     if (!scheduler)
         return cq_fail_nomem(err);
-    status =
-        cq_client_new_on(broker,
-                         CRONQ_CLIENT_OPTIONS(.payload_limit_bytes = (size_t)512 << 20,
-                                              .push_timeout_ms = PUSH_TIMEOUT_MS,
-                                              .metrics = options->metrics),
-                         &scheduler->client, err);
+    status = cq_client_new_on(
+        broker,
+        CRONQ_CLIENT_OPTIONS(.payload_limit_bytes = (size_t)512 << 20,
+                             .push_timeout_ms = PUSH_TIMEOUT_MS,
+                             .metrics = options->metrics, .tracer = options->tracer),
+        &scheduler->client, err);
     if (!status && !(scheduler->ticks = calloc(CQ_TICKS_AT_ONCE, sizeof(cq_tick))))
         status = cq_fail_nomem(err);
     if (status) {

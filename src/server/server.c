@@ -23,7 +23,8 @@ static cronq_status open_parts(cronq_server *server, const char *uri, cronq_erro
     };
     cronq_scheduler_options scheduler = { .struct_size = sizeof scheduler,
                                           .logger = options->logger,
-                                          .metrics = options->metrics };
+                                          .metrics = options->metrics,
+                                          .tracer = options->tracer };
     cronq_status status = cq_broker_open(&broker, &server->broker, err);
 
     if (status)

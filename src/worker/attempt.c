@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "worker/internal.h"
+#include "worker/trace.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -189,6 +190,7 @@ void cronq_attempt_log(cronq_attempt *attempt, cronq_log_level level, const char
     record.task_id = attempt->id;
     record.task_type = attempt->type;
     record.queue = cronq_attempt_queue(attempt);
+    cq_attempt_trace_tell(attempt, &record.trace_id, &record.span_id);
     logger->write(logger->arg, &record);
 }
 

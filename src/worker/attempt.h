@@ -25,6 +25,7 @@
 
 typedef enum cq_phase { CQ_QUEUED, CQ_RUNNING, CQ_FINISHED, CQ_ANSWERED } cq_phase;
 
+struct cq_attempt_trace;
 struct cq_batch;
 struct cq_type;
 struct cq_worker;
@@ -51,7 +52,8 @@ struct cronq_attempt {
     int cancel_fd;                  /* under the worker's cancel mutex; -1: none */
 
     /* The worker thread's, then the fetcher's. */
-    struct cq_type *measures; /* of its type; NULL without metrics */
+    struct cq_type *measures;       /* of its type; NULL without metrics */
+    struct cq_attempt_trace *trace; /* while it runs; NULL without a tracer */
     int64_t started_at_mono_ns, ended_at_mono_ns, started_at_ns, deadline_at_ns;
     int64_t retry_in_ms; /* negative: the server's own delay */
     bool retry_asked, retry_counted;

@@ -38,6 +38,7 @@ struct cq_worker {
     const cronq_server_options *options;
     cronq_logger logger;
     cronq_metrics *metrics; /* or NULL */
+    cronq_tracer *tracer;   /* or NULL */
     cq_str *queues;         /* as in options, in its order */
     void *user_data;
     cq_mux mux;

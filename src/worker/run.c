@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "worker/internal.h"
 #include "worker/retry.h"
+#include "worker/trace.h"
 
 #include <unistd.h>
 
@@ -51,6 +52,7 @@ static void log_end(const cronq_attempt *attempt, cronq_log_level level, const c
 
     about.duration_ms =
         (attempt->ended_at_mono_ns - attempt->started_at_mono_ns) / CQ_NS_PER_MS;
+    cq_attempt_trace_tell(attempt, &about.trace_id, &about.span_id);
     CQ_LOG_ABOUT(&attempt->worker->logger, level, &about, "%s%s%.*s", what,
                  text.len ? ": " : "", CQ_FMT(text));
 }
@@ -187,6 +189,8 @@ static void conclude_not_ok(cronq_attempt *attempt, cronq_status status,
         attempt->outcome.at_s = retry_at_s(attempt, ending.status, &why, now_ns, random);
     if (kind == CQ_RETRY || kind == CQ_ARCHIVE)
         rewrite(attempt, why.text, now_ns / CQ_NS_PER_S);
+    if (kind == CQ_RETRY || kind == CQ_ARCHIVE)
+        cq_attempt_trace_fail(attempt, ending.status, why.text);
     cq_buf_release(&why.said);
 }
 
@@ -208,6 +212,7 @@ static void conclude_lost(cronq_attempt *attempt)
     cq_fail(&why, CRONQ_ESTATE, "%s", CQ_TEXT_LEASE_EXPIRED);
     if (options->on_error)
         options->on_error(attempt, &why, options->on_error_arg);
+    cq_attempt_trace_fail(attempt, CRONQ_ESTATE, CQ_STR(CQ_TEXT_LEASE_EXPIRED));
     log_end(attempt, CRONQ_LOG_WARN, "lease lost, outcome not written", (cq_str){ 0 });
 }
 
@@ -256,10 +261,13 @@ static void measure_end(const cronq_attempt *attempt, cronq_status status)
 void cq_attempt_run(cronq_attempt *attempt, cq_random *random)
 {
     cq_worker *worker = attempt->worker;
+    cq_attempt_trace trace;
     cronq_status status;
 
     begin(attempt);
     measure_begin(attempt);
+    if (worker->tracer)
+        cq_attempt_trace_begin(attempt, &trace);
     status = cronq_attempt_cancel_reason(attempt);
     if (!status) {
         cq_deadlines_watch(&worker->deadlines, attempt);
@@ -273,6 +281,8 @@ void cq_attempt_run(cronq_attempt *attempt, cq_random *random)
     else
         conclude_not_ok(attempt, status, random);
     measure_end(attempt, status);
+    if (worker->tracer)
+        cq_attempt_trace_end(attempt);
     forget_cancel_fd(attempt);
     cq_arena_release(&attempt->memory);
     atomic_store(&attempt->phase, CQ_FINISHED);

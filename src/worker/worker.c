@@ -67,6 +67,7 @@ cronq_status cq_worker_new(cq_broker *broker, const cronq_server_options *option
     worker->options = options;
     worker->logger = options->logger;
     worker->metrics = options->metrics;
+    worker->tracer = options->tracer;
     worker->ended.fd = -1;
     init_locks(worker);
     status = copy_queues(worker, err);

@@ -3,6 +3,7 @@
  * TLS and client certificates, behind sentinels, as a cluster. */
 #include "conformance/conformance.h"
 
+#include "support/acl.h"
 #include "support/certs.h"
 #include "support/cluster.h"
 #include "support/redis_server.h"
@@ -67,6 +68,24 @@ static int run_tls(void)
     return failed;
 }
 
+/* As the operator of docs/redis.md, who may do most. */
+static int run_acl(void)
+{
+    redis_server *server = redis_server_start(NULL);
+    mode_store mode = { .store = { .open = open_mode, .wipe = wipe_mode },
+                        .uri = redis_server_uri(server),
+                        .options = CRONQ_STORE_OPTIONS(.username = "cronq-operator",
+                                                       .password = "p"),
+                        .server = server };
+    int failed;
+
+    acl_make_users(server, "p");
+    failed = conformance_run("users", &mode.store);
+    acl_expect_nothing_refused(server);
+    redis_server_stop(server);
+    return failed;
+}
+
 static int run_sentinel(void)
 {
     mode_store mode = { .store = { .open = open_mode, .wipe = wipe_mode } };
@@ -108,6 +127,7 @@ int main(int argc, char **argv)
         const char *name;
         int (*run)(void);
     } modes[] = { { "tls", run_tls },
+                  { "acl", run_acl },
                   { "sentinel", run_sentinel },
                   { "cluster", run_cluster } };
     int failed = 0;

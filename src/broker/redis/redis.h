@@ -40,6 +40,7 @@
     X(forward, DRAINS)    \
     X(group_counts, DRAINS) \
     X(groups, DRAINS)     \
+    X(implant, ADDS)      \
     X(leased, DRAINS)     \
     X(purge, DRAINS)      \
     X(push, ADDS)         \
@@ -321,6 +322,12 @@ cronq_status cq_redis_finish_set(cq_broker *, const cq_set *, cronq_bytes merged
                                  int64_t now_ns, cronq_error *err);
 cronq_status cq_redis_reclaim_sets(cq_broker *, cq_str queue, int64_t now_ns,
                                    size_t limit, size_t *reclaimed, cronq_error *err);
+
+/* implant.c */
+cronq_status cq_redis_implant(cq_broker *, cq_str queue, cq_implant *items, size_t count,
+                              cronq_error *err);
+cronq_status cq_redis_lock_left(cq_broker *, cq_str lock, cq_str holder, int64_t now_ns,
+                                int64_t *left_s, cronq_error *err);
 
 /* tasks.c */
 #define CQ_REDIS_RECORD_COLUMNS 8

@@ -35,6 +35,7 @@
     X(server_set) X(server_delete) X(worker_add) X(worker_clear) X(server_expire)      \
     X(worker_expire) X(entry_expire) X(entry_add) X(entry_clear) X(event_add)          \
     X(event_trim) X(phase_add) X(phase_get)                                            \
+    X(implant) X(lock_until)                                                           \
     X(record) X(record_list) X(record_group) X(act_find) X(act_first)                  \
     X(act_first_group) X(act_run) X(act_archive) X(amend_find) X(amend_message)        \
     X(amend_place) X(lock_shift) X(cancel_mark) X(cancel_add) X(is_cancelled)          \
@@ -309,6 +310,12 @@ cronq_status cq_sqlite_record_event(cq_broker *, cq_str entry_id, cronq_bytes ev
                                     int64_t now_ns, cronq_error *err);
 cronq_status cq_sqlite_every_phase(cq_broker *, cq_str queue, cq_str entry_id,
                                    int64_t mine_s, int64_t *out_s, cronq_error *err);
+
+/* implant.c */
+cronq_status cq_sqlite_implant(cq_broker *, cq_str queue, cq_implant *items, size_t count,
+                               cronq_error *err);
+cronq_status cq_sqlite_lock_left(cq_broker *, cq_str lock, cq_str holder, int64_t now_ns,
+                                 int64_t *left_s, cronq_error *err);
 
 /* tasks.c. A record from the columns of its statements. */
 cq_record cq_sqlite_record(const cq_sql *sql, cq_arena *arena);

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* e2e/acl_test.c - the rules of docs/redis.md: each role can do its work and nothing
+ * else. */
+#include <cronq/cronq.h>
+
+#include "base/clock.h"
+#include "support/acl.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PASSWORD "s3cr3t-canary"
+
+static redis_server *server;
+
+static int set_up(void **state)
+{
+    (void)state;
+    server = redis_server_start_tcp(NULL);
+    acl_make_users(server, PASSWORD);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    redis_server_stop(server);
+    return 0;
+}
+
+static const char *uri_of(const char *user)
+{
+    static char uri[128];
+
+    snprintf(uri, sizeof uri, "redis://%s:" PASSWORD "@127.0.0.1:%u", user,
+             redis_server_port(server));
+    return uri;
+}
+
+static void must(cronq_status status, const cronq_error *err)
+{
+    if (status)
+        fail_msg("%s", err->text);
+}
+
+static void expect_refused(const char *user, const char *const commands[])
+{
+    redisContext *context = redisConnect("127.0.0.1", redis_server_port(server));
+    redisReply *reply = redisCommand(context, "AUTH %s %s", user, PASSWORD);
+
+    assert_int_equal(reply->type, REDIS_REPLY_STATUS);
+    freeReplyObject(reply);
+    for (size_t i = 0; commands[i]; i++) {
+        reply = redisCommand(context, commands[i]);
+        if (reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "NOPERM", 6) != 0)
+            fail_msg("%s may \"%s\"", user, commands[i]);
+        freeReplyObject(reply);
+    }
+    redisFree(context);
+    redis_server_do(server, "ACL LOG RESET"); /* of what was meant */
+}
+
+static const char *const never[] = { "FLUSHALL",
+                                     "KEYS *",
+                                     "CONFIG SET maxmemory 1",
+                                     "SHUTDOWN NOSAVE",
+                                     "ACL LIST",
+                                     "REPLICAOF NO ONE",
+                                     "GET secret",
+                                     "SET secret 1",
+                                     "PUBLISH other x",
+                                     "SUBSCRIBE other",
+                                     "MONITOR",
+                                     "SCRIPT FLUSH",
+                                     NULL };
+
+static void a_producer_pushes_and_does_nothing_else(void **state)
+{
+    static const char *const others[] = { "RPOP asynq:{q}:pending",
+                                          "DEL asynq:{q}:pending",
+                                          "SMEMBERS asynq:queues",
+                                          "LRANGE asynq:{q}:pending 0 -1",
+                                          "PUBLISH asynq:cancel x",
+                                          "CONFIG GET maxmemory",
+                                          NULL };
+    cronq_task task = { .struct_size = sizeof task, .type = "t", .queue = "q" };
+    cronq_client *client;
+    cronq_error err = { 0 };
+
+    (void)state;
+    must(cronq_client_new(uri_of("cronq-producer"), NULL, &client, &err), &err);
+    must(cronq_client_push(client, &task, NULL, &err), &err);
+    must(cronq_client_push_in(client, &task, 60000, NULL, &err), &err);
+    task.unique_for_ms = 60000;
+    must(cronq_client_push(client, &task, NULL, &err), &err);
+    assert_int_equal(cronq_client_push(client, &task, NULL, &err), CRONQ_EDUP);
+    task.unique_for_ms = 0;
+    task.group = "g";
+    must(cronq_client_push(client, &task, NULL, &err), &err);
+    must(cronq_client_push_in(client, &task, 60000, NULL, &err), &err);
+    cronq_client_free(client);
+    acl_expect_nothing_refused(server);
+    expect_refused("cronq-producer", never);
+    expect_refused("cronq-producer", others);
+}
+
+static cronq_status run(cronq_attempt *attempt, void *arg)
+{
+    atomic_int *runs = arg;
+    int before = atomic_fetch_add(runs, 1);
+
+    if (before == 0)
+        return cronq_attempt_skip_retry(attempt, "no");
+    return before == 1 ? cronq_attempt_fail(attempt, "no") : CRONQ_OK;
+}
+
+static void a_worker_works_and_does_nothing_else(void **state)
+{
+    static const char *const others[] = { "SMEMBERS asynq:queues",
+                                          "PUBLISH asynq:cancel x",
+                                          "CONFIG GET maxmemory",
+                                          "RENAME asynq:{q}:pending asynq:{q}:x", NULL };
+    const cronq_task task = {
+        .struct_size = sizeof task, .type = "t", .queue = "w", .retain_for_ms = 1000
+    };
+    const cronq_entry_options entry = { .struct_size = sizeof entry, .task = &task };
+    cronq_queue queue = { "w", 1 };
+    atomic_int runs = 0;
+    cronq_client *client;
+    cronq_server *worker;
+    cronq_error err = { 0 };
+
+    (void)state;
+    must(cronq_client_new(uri_of("cronq-worker"), NULL, &client, &err), &err);
+    for (int i = 0; i < 4; i++)
+        must(cronq_client_push(client, &task, NULL, &err), &err);
+    must(cronq_server_new(
+             uri_of("cronq-worker"),
+             CRONQ_SERVER_OPTIONS(.queues = &queue, .queue_count = 1, .concurrency = 1,
+                                  .retry_kind = CRONQ_RETRY_FIXED, .retry_base_ms = 1000,
+                                  .lease_ms = 3000, .heartbeat_ms = 500,
+                                  .recover_interval_ms = 500, .janitor_interval_ms = 500),
+             &worker, &err),
+         &err);
+    must(cronq_server_cron_add(worker, "@every 1s", "t", run, &runs, &entry, NULL, &err),
+         &err);
+    must(cronq_server_start(worker, &err), &err);
+    for (int waited = 0; atomic_load(&runs) < 6 && waited < 10000; waited += 10)
+        cq_sleep_ms(10);
+    assert_true(atomic_load(&runs) >= 6);
+    cq_sleep_ms(2500); /* the janitor, the recoverer, the scheduler's history */
+    must(cronq_server_stop(worker, &err), &err);
+    cronq_server_free(worker);
+    cronq_client_free(client);
+    acl_expect_nothing_refused(server);
+    expect_refused("cronq-worker", never);
+    expect_refused("cronq-worker", others);
+}
+
+static void an_operator_looks_and_does_nothing_else(void **state)
+{
+    cronq_queue_info info = { .struct_size = sizeof info };
+    cronq_inspector *inspector;
+    cronq_error err = { 0 };
+    size_t count;
+    char **names;
+
+    (void)state;
+    must(cronq_inspector_new(uri_of("cronq-operator"), NULL, &inspector, &err), &err);
+    must(cronq_inspector_queues(inspector, &names, &count, &err), &err);
+    assert_true(count >= 1);
+    free(names);
+    must(cronq_inspector_queue_info(inspector, "q", &info, &err), &err);
+    must(cronq_inspector_pause(inspector, "q", &err), &err);
+    must(cronq_inspector_resume(inspector, "q", &err), &err);
+    cronq_inspector_free(inspector);
+    acl_expect_nothing_refused(server);
+    expect_refused("cronq-operator", never);
+}
+
+static void a_password_file_is_read_again(void **state)
+{
+    char path[] = "/tmp/cronq-secret-XXXXXX", uri[64];
+    int fd = mkstemp(path);
+    const cronq_store_options *store =
+        CRONQ_STORE_OPTIONS(.username = "cronq-producer", .password_file = path,
+                            .pool_size = 1);
+    cronq_client *client;
+    cronq_error err = { 0 };
+
+    (void)state;
+    assert_true(fd >= 0);
+    dprintf(fd, "old-%s\n", PASSWORD);
+    snprintf(uri, sizeof uri, "redis://127.0.0.1:%u", redis_server_port(server));
+    must(cronq_client_new(uri, CRONQ_CLIENT_OPTIONS(.store = store), &client, &err),
+         &err);
+    assert_int_equal(cronq_client_ping(client, &err), CRONQ_EAUTH);
+    assert_null(strstr(err.text, PASSWORD));
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(pwrite(fd, PASSWORD "\n", sizeof PASSWORD, 0), sizeof PASSWORD);
+    for (int i = 0; i < 500 && cronq_client_ping(client, &err); i++)
+        cq_sleep_ms(10);
+    must(cronq_client_ping(client, &err), &err);
+    unlink(path);
+    assert_int_equal(close(fd), 0);
+    cronq_client_free(client);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_producer_pushes_and_does_nothing_else),
+        cmocka_unit_test(a_worker_works_and_does_nothing_else),
+        cmocka_unit_test(an_operator_looks_and_does_nothing_else),
+        cmocka_unit_test(a_password_file_is_read_again),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
