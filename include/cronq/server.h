@@ -113,6 +113,31 @@ typedef void cronq_error_fn(cronq_attempt *attempt, const cronq_error *why, void
 /* Called each health_check_interval_ms; why is NULL when the store answered. */
 typedef void cronq_health_fn(const cronq_error *why, void *arg);
 
+/* The tasks of a group that are to become one, oldest first. Everything is borrowed until
+ * the aggregator returns. An index out of range gives "" and no bytes. */
+typedef struct cronq_aggregation cronq_aggregation;
+
+const char *cronq_aggregation_queue(const cronq_aggregation *aggregation);
+const char *cronq_aggregation_group(const cronq_aggregation *aggregation);
+size_t cronq_aggregation_count(const cronq_aggregation *aggregation);
+const char *cronq_aggregation_task_id(const cronq_aggregation *aggregation, size_t index);
+const char *cronq_aggregation_task_type(const cronq_aggregation *aggregation,
+                                        size_t index);
+cronq_bytes cronq_aggregation_payload(const cronq_aggregation *aggregation, size_t index);
+/* The one task that they become; a later call replaces it. Of the task only type,
+ * payload, timeout, deadline, retention, retries and headers may be set: it goes to the
+ * same queue, now, under an id of its own. */
+cronq_status cronq_aggregation_merge(cronq_aggregation *aggregation,
+                                     const cronq_task *task, cronq_error *err)
+    CRONQ_CHECKED;
+
+/* Makes one task of a group by cronq_aggregation_merge and returns CRONQ_OK: it is pushed
+ * and the others are deleted in one step. CRONQ_EREVOKED: they are dropped. Anything
+ * else: they go back to their group after two minutes. Called from threads of its own,
+ * several groups at once, never one group twice. */
+typedef cronq_status cronq_aggregator_fn(cronq_aggregation *aggregation, void *arg,
+                                         cronq_error *err);
+
 typedef struct cronq_server_options {
     size_t struct_size; /* set by CRONQ_SERVER_OPTIONS() */
     const cronq_store_options *store;
@@ -150,6 +175,14 @@ typedef struct cronq_server_options {
     uint32_t reserved;           /* 0 */
     cronq_metrics *metrics;      /* NULL: nothing is recorded; borrowed until the free */
     cronq_tracer *tracer;        /* NULL: no spans; borrowed until the free */
+    /* Groups of the served queues are merged when there is an aggregator: when the newest
+     * task is grace old, or the oldest max_delay, or there are max_size. */
+    cronq_aggregator_fn *aggregator;
+    void *aggregator_arg;
+    int64_t group_grace_ms;     /* 0: 60,000; at least 1,000 */
+    int64_t group_max_delay_ms; /* 0: 300,000; CRONQ_NEVER: no limit */
+    uint32_t group_max_size;    /* 0: no limit but 5,000 */
+    uint32_t reserved_2;        /* 0 */
 } cronq_server_options;
 
 #define CRONQ_SERVER_OPTIONS(...)                                                \

@@ -33,6 +33,7 @@ static const struct period {
     ROW(lease_ms, 30000, 1000),
     ROW(heartbeat_ms, 5000, 1),
     ROW(recover_interval_ms, 5000, 1),
+    ROW(group_grace_ms, 60000, 1000),
 #undef ROW
 };
 
@@ -136,6 +137,11 @@ static cronq_status resolve_counts(cronq_server_options *out, cronq_error *err)
     if (out->janitor_batch_count > 10000)
         return cq_fail(err, CRONQ_EINVAL, "janitor_batch_count: %u is more than 10000",
                        out->janitor_batch_count);
+    if (out->group_max_delay_ms == 0)
+        out->group_max_delay_ms = 300000;
+    if (out->group_max_delay_ms != CRONQ_NEVER && out->group_max_delay_ms < 1000)
+        return cq_fail(err, CRONQ_EINVAL, "group_max_delay_ms: %lld is less than 1000",
+                       (long long)out->group_max_delay_ms);
     if (out->retry_kind > CRONQ_RETRY_FIXED)
         return cq_fail(err, CRONQ_EINVAL, "retry_kind: %d is none of 0, 1, 2",
                        (int)out->retry_kind);

@@ -153,6 +153,25 @@ static void park(cq_fetcher *fetcher, cronq_attempt *attempt)
     cq_chain_append(&fetcher->parked, attempt);
 }
 
+/* It was cancelled for good while it ran: not to be retried, nor given back. False when
+ * memory ends; the lease then runs out, and the recoverer archives it. */
+static bool archive_cancelled(cq_fetcher *fetcher, cronq_attempt *attempt)
+{
+    cq_worker *worker = fetcher->worker;
+    cq_outcome *outcome = &attempt->outcome;
+    cq_log_about about = cq_attempt_about(attempt);
+
+    cq_buf_reset(&attempt->rewritten);
+    outcome->kind = CQ_ARCHIVE;
+    outcome->failure = true;
+    if (cq_outcome_rewrite(&attempt->message, CQ_ARCHIVE, true, CQ_STR(CQ_TEXT_CANCELLED),
+                           cq_now_ns(worker) / CQ_NS_PER_S, &attempt->rewritten, NULL))
+        return false;
+    outcome->message = (cronq_bytes){ attempt->rewritten.data, attempt->rewritten.len };
+    CQ_LOG_ABOUT(&worker->logger, CRONQ_LOG_INFO, &about, "cancelled, archived");
+    return true;
+}
+
 static void settle_outcomes(cq_fetcher *fetcher, cq_flight *flight)
 {
     cq_chain unknown = { 0 };
@@ -168,6 +187,12 @@ static void settle_outcomes(cq_fetcher *fetcher, cq_flight *flight)
         case CRONQ_ESTATE:
             report_lost(fetcher, attempt);
             cq_fetcher_retire(fetcher, attempt);
+            break;
+        case CRONQ_ECANCELED:
+            if (archive_cancelled(fetcher, attempt))
+                cq_chain_append(&unknown, attempt);
+            else
+                cq_fetcher_retire(fetcher, attempt);
             break;
         case CRONQ_EIO:
             attempt->sent = true;

@@ -84,6 +84,12 @@ static void must_be_over(cronq_attempt *attempt)
                      "lease ran out without an answer of the store: cancelled");
 }
 
+/* With a mark that it is cancelled, whose message we may have missed. */
+static bool is_extended(cronq_status status)
+{
+    return status == CRONQ_OK || status == CRONQ_ECANCELED;
+}
+
 static void extend_some(cq_heartbeat *beat, cq_lease *leases, cronq_attempt **attempts,
                         size_t count)
 {
@@ -104,9 +110,13 @@ static void extend_some(cq_heartbeat *beat, cq_lease *leases, cronq_attempt **at
     now_ns = cq_now_ns(worker);
     for (size_t i = 0; i < count; i++) {
         extended += !status && leases[i].status == CRONQ_OK;
-        if (!status && leases[i].status == CRONQ_OK)
+        if (!status && is_extended(leases[i].status))
             atomic_store(&attempts[i]->lease_until_ns, until_ns);
-        else if (!status && leases[i].status == CRONQ_ESTATE)
+        if (!status && leases[i].status == CRONQ_ECANCELED)
+            cq_attempt_cancel(attempts[i], CRONQ_ECANCELED);
+        if (!status && is_extended(leases[i].status))
+            continue;
+        if (!status && leases[i].status == CRONQ_ESTATE)
             lose(attempts[i]);
         else if (now_ns >= atomic_load(&attempts[i]->lease_until_ns))
             must_be_over(attempts[i]);

@@ -11,6 +11,7 @@
 #include "base/thread.h"
 #include "base/ticker.h"
 #include "obs/metrics.h"
+#include "worker/aggregator.h"
 #include "worker/batch.h"
 #include "worker/counters.h"
 #include "worker/deadlines.h"
@@ -57,6 +58,7 @@ struct cq_worker {
     cq_heartbeat heartbeat;
     cq_recoverer recoverer;
     cq_ticker *ticker;
+    cq_aggregator aggregator;
     pthread_t listener;
     bool listening;
     cq_hand *hands;

@@ -13,6 +13,7 @@
 /* Texts that the reference's tools know. */
 #define CQ_TEXT_TIMED_OUT     "context deadline exceeded"
 #define CQ_TEXT_CANCELED      "context canceled"
+#define CQ_TEXT_CANCELLED     "cancelled" /* ours: not retried */
 #define CQ_TEXT_LEASE_EXPIRED "asynq: task lease expired"
 
 /* How an attempt ended. */

@@ -30,6 +30,8 @@ typedef struct pass {
 
 static cq_recovery_kind kind_of(const cq_expired *expired, const cq_message *message)
 {
+    if (expired->cancelled)
+        return CQ_RECOVER_ARCHIVE;
     if (message->retried < message->max_retry)
         return CQ_RECOVER_RETRY;
     if (!expired->started && !expired->marked)
@@ -62,6 +64,11 @@ static void plan_quarantine(pass *p, size_t i, const char *why)
     cq_buf_release(&buf);
 }
 
+static const char *text_of(const cq_expired *expired)
+{
+    return expired->cancelled ? CQ_TEXT_CANCELLED : CQ_TEXT_LEASE_EXPIRED;
+}
+
 static void plan_rewrite(pass *p, size_t i, const cq_message *message)
 {
     cq_recovery *item = &p->items[i];
@@ -71,7 +78,7 @@ static void plan_rewrite(pass *p, size_t i, const cq_message *message)
     cq_buf_init(&buf, CQ_MESSAGE_LIMIT_BYTES);
     item->message =
         kept(p, &buf,
-             cq_outcome_rewrite(message, kind, true, cq_str_of(CQ_TEXT_LEASE_EXPIRED),
+             cq_outcome_rewrite(message, kind, true, cq_str_of(text_of(&p->expired[i])),
                                 p->now_ns / CQ_NS_PER_S, &buf, NULL));
     cq_buf_release(&buf);
 }
@@ -119,7 +126,7 @@ static void report_task(pass *p, size_t i)
     cq_recovery_kind kind = p->items[i].kind;
     cronq_error why;
 
-    cq_fail(&why, CRONQ_ESTATE, "%s", CQ_TEXT_LEASE_EXPIRED);
+    cq_fail(&why, CRONQ_ESTATE, "%s", text_of(&p->expired[i]));
     if (options->on_error && kind != CQ_RECOVER_PUT_BACK)
         options->on_error(attempt, &why, options->on_error_arg);
     CQ_LOG_ABOUT(&worker->logger, CRONQ_LOG_WARN, &about, "lease expired, task %s",

@@ -42,6 +42,7 @@ static void destroy(cq_worker *worker)
         worker->intake->ops->intake_close(worker->intake);
     cq_recoverer_release(&worker->recoverer);
     cq_fetcher_release(&worker->fetcher);
+    cq_aggregator_release(&worker->aggregator);
     cq_event_release(&worker->ended);
     cq_mux_release(&worker->mux);
     cq_heartbeat_release(&worker->heartbeat);
@@ -179,6 +180,8 @@ static cronq_status start_threads(cq_worker *worker, cronq_error *err)
         status = cq_heartbeat_start(&worker->heartbeat, err);
     if (!status)
         status = cq_components_start(worker, err);
+    if (!status)
+        status = cq_aggregator_start(&worker->aggregator, worker, err);
     if (status)
         return status;
     status = cq_thread_start(&worker->listener, "cronq-listener", cq_listener_run, worker,
@@ -195,6 +198,8 @@ static void end_threads(cq_worker *worker, bool join_hands)
     while (join_hands && worker->hand_count > 0)
         pthread_join(worker->hands[--worker->hand_count].thread, NULL);
     cq_heartbeat_join(&worker->heartbeat);
+    cq_aggregator_quiet(&worker->aggregator);
+    cq_aggregator_join(&worker->aggregator, join_hands);
     cq_ticker_stop(worker->ticker);
     worker->ticker = NULL;
     if (worker->listening)
@@ -248,6 +253,7 @@ static void end_fetching(cq_worker *worker)
 
     atomic_store(&fetcher->stopping, true);
     cq_worker_quiet(worker);
+    cq_aggregator_quiet(&worker->aggregator);
     if (!cq_fetcher_wait_end(fetcher, until_ns)) {
         cq_live_each(&worker->live, abort_attempt, NULL);
         until_ns = cq_mono_ns() + ABORT_PATIENCE_MS * CQ_NS_PER_MS;
@@ -257,6 +263,7 @@ static void end_fetching(cq_worker *worker)
         }
     }
     cq_fetcher_join(fetcher);
+    cq_aggregator_wait(&worker->aggregator, until_ns);
 }
 
 static void report_unwritten(cq_worker *worker)
@@ -273,7 +280,8 @@ cronq_status cq_worker_stop(cq_worker *worker, size_t *running, cronq_error *err
     pthread_mutex_lock(&worker->state_mutex);
     if (worker->state == CQ_WORKER_ACTIVE) {
         end_fetching(worker);
-        worker->left_running = atomic_load(&worker->fetcher.in_hand_seen);
+        worker->left_running = atomic_load(&worker->fetcher.in_hand_seen) +
+                               cq_aggregator_busy(&worker->aggregator);
         report_unwritten(worker);
         end_threads(worker, worker->left_running == 0);
     }
@@ -291,7 +299,7 @@ bool cq_worker_has_ended(cq_worker *worker)
     while (worker->hand_count > 0 &&
            pthread_tryjoin_np(worker->hands[worker->hand_count - 1].thread, NULL) == 0)
         worker->hand_count--;
-    return worker->hand_count == 0;
+    return worker->hand_count == 0 && cq_aggregator_has_ended(&worker->aggregator);
 }
 
 void cq_worker_free(cq_worker *worker)
