@@ -56,5 +56,19 @@ void cronq_command_free(cronq_command *command);
  * has ended is killed. */
 cronq_status cronq_command_handle(cronq_attempt *attempt, void *command);
 
+typedef enum cronq_join_kind {
+    CRONQ_JOIN_LINES = 0,      /* each payload and a newline */
+    CRONQ_JOIN_JSON_ARRAY = 1, /* an array; what is not JSON becomes a string */
+} cronq_join_kind;
+
+typedef struct cronq_join {
+    const char *type; /* of the merged task */
+    cronq_join_kind kind;
+} cronq_join;
+
+/* A cronq_aggregator_fn; join is a cronq_join: the payloads one after the other. */
+cronq_status cronq_join_payloads(cronq_aggregation *aggregation, void *join,
+                                 cronq_error *err);
+
 CRONQ_END
 #endif /* CRONQ_HANDLERS_H */

@@ -54,23 +54,27 @@ static const char *text(const cq_build *build, cq_key key)
     return value->given && value->len ? value->text : NULL;
 }
 
-static void check_groups(cq_build *build)
+static void build_groups(cq_build *build)
 {
-    static const struct {
-        cq_key key;
-        int64_t standard;
-    } rows[] = { { CQ_K_WORK_GRACE, 60000 },
-                 { CQ_K_WORK_GROUP_DELAY, 300000 },
-                 { CQ_K_WORK_GROUP_SIZE, 0 } };
+    static const cronq_join_kind kinds[] = { CRONQ_JOIN_LINES, CRONQ_JOIN_JSON_ARRAY };
+    cronq_server_options *server = &build->content->server;
+    const char *type = text(build, CQ_K_AGGREGATE_TYPE);
+    cronq_join *join;
 
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const cq_value *value = get(build, rows[i].key);
-        bool is_default = value->number == rows[i].standard || value->number == 0;
-
-        if (value->given && !is_default)
-            cq_find_unbuilt(build->findings, value->mark, cq_key_rows[rows[i].key].path,
-                            "groups are not built yet; leave it out");
-    }
+    server->group_grace_ms = number(build, CQ_K_WORK_GRACE);
+    server->group_max_delay_ms = number(build, CQ_K_WORK_GROUP_DELAY);
+    server->group_max_size = (uint32_t)number(build, CQ_K_WORK_GROUP_SIZE);
+    if (!get(build, CQ_K_WORK_AGGREGATE)->given || !type)
+        return;
+    join = cq_build_take(build, 1, sizeof *join);
+    if (!join)
+        return;
+    join->type = server->namespace_name
+                     ? cq_build_text(build, "%s:%s", server->namespace_name, type)
+                     : type;
+    join->kind = kinds[number(build, CQ_K_AGGREGATE_JOIN)];
+    server->aggregator = cronq_join_payloads;
+    server->aggregator_arg = join;
 }
 
 static void build_queues(cq_build *build)
@@ -124,7 +128,7 @@ void cq_build_server(cq_build *build)
             .janitor_batch_count = (uint32_t)number(build, CQ_K_WORK_JANITOR_BATCH));
     build_queues(build);
     build_retry(build);
-    check_groups(build);
+    build_groups(build);
 }
 
 void cq_build_log(cq_build *build)

@@ -108,9 +108,12 @@ X(WORK_SHUTDOWN, "WorkConf.ShutdownTimeout", TIME, 0, CQ_TEN_YEARS_S, NULL, "8",
 X(WORK_HEALTH, "WorkConf.HealthCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "15", "between two looks at the store; 0: the default") \
 X(WORK_CHECK, "WorkConf.TaskCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "1", "between two looks for tasks where the store wakes nobody; 0: the default") \
 X(WORK_DELAYED, "WorkConf.DelayedTaskCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "5", "the same for tasks that become due; 0: the default") \
-X(WORK_GRACE, "WorkConf.GroupGracePeriod", TIME, 0, CQ_TEN_YEARS_S, NULL, "60", "groups are not built yet: only the default is accepted") \
-X(WORK_GROUP_DELAY, "WorkConf.GroupMaxDelay", TIME, 0, CQ_TEN_YEARS_S, NULL, "300", "groups are not built yet: only the default is accepted") \
-X(WORK_GROUP_SIZE, "WorkConf.GroupMaxSize", INT, 0, 1000000, NULL, "0", "groups are not built yet: only the default is accepted") \
+X(WORK_GRACE, "WorkConf.GroupGracePeriod", TIME, 0, CQ_TEN_YEARS_S, NULL, "60", "a group is merged when its newest task is that old; at least 1 s, 0: the default") \
+X(WORK_GROUP_DELAY, "WorkConf.GroupMaxDelay", TIME, -1, CQ_TEN_YEARS_S, NULL, "300", "or when its oldest is that old; 0: the default, -1: never") \
+X(WORK_GROUP_SIZE, "WorkConf.GroupMaxSize", INT, 0, 1000000, NULL, "0", "or when it has so many tasks; 0: no limit but 5,000") \
+X(WORK_AGGREGATE, "WorkConf.Aggregate", SECTION, 0, 0, NULL, "", "merge groups by putting their payloads one after the other; without this section they are not merged") \
+X(AGGREGATE_TYPE, "WorkConf.Aggregate.Type", TEXT, 1, 1024, NULL, "required", "type of the merged task; `Namespace:Type` with a namespace") \
+X(AGGREGATE_JOIN, "WorkConf.Aggregate.Join", CHOICE, 0, 0, "lines|json-array", "lines", "each payload and a newline; an array, in which what is not JSON becomes a string") \
 X(WORK_JANITOR, "WorkConf.JanitorInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "8", "between two deletions of completed tasks whose retention is over; 0: the default") \
 X(WORK_JANITOR_BATCH, "WorkConf.JanitorBatchSize", INT, 0, 10000, NULL, "100", "how many it deletes at once; 0: the default") \
 X(WORK_COMPAT, "WorkConf.Compat", CHOICE, 0, 0, "none|seed", "none", "seed: entries push without retries, delays are 2^(n+1)-1 s") \
