@@ -134,7 +134,7 @@ cronq_status cronq_aggregation_merge(cronq_aggregation *aggregation,
 /* Makes one task of a group by cronq_aggregation_merge and returns CRONQ_OK: it is pushed
  * and the others are deleted in one step. CRONQ_EREVOKED: they are dropped. Anything
  * else: they go back to their group after two minutes. Called from threads of its own,
- * several groups at once, never one group twice. */
+ * several groups at once, but never one group twice at a time in this server. */
 typedef cronq_status cronq_aggregator_fn(cronq_aggregation *aggregation, void *arg,
                                          cronq_error *err);
 

@@ -68,6 +68,11 @@ static void report(cq_worker *worker, const cronq_aggregation *a, cronq_status s
                 "task %.*s of group %s: merged before its answer was lost, or its %zu "
                 "tasks were given back",
                 CQ_FMT(a->set->id), a->group, a->count);
+    else if (status == CRONQ_EIO)
+        CQ_WARN(logger,
+                "task %.*s of group %s: the store is away; its %zu tasks are merged, or "
+                "go back to their group",
+                CQ_FMT(a->set->id), a->group, a->count);
     else
         CQ_WARN(logger, "%zu tasks of group %s are not merged, they go back to it: %s",
                 a->count, a->group, why->text);
