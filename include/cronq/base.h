@@ -24,6 +24,7 @@
 #endif
 #define CRONQ_CHECKED      __attribute__((warn_unused_result))
 #define CRONQ_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#define CRONQ_NORETURN     __attribute__((noreturn))
 
 CRONQ_BEGIN
 
@@ -59,7 +60,8 @@ const char *cronq_version_string(void);
     X(EFULL,       -16, "the store is full")                          \
     X(EAUTH,       -17, "the store refused the credentials")          \
     X(EUNSUPPORTED,-18, "not supported here")                         \
-    X(ERETRYIN,    -19, "the handler chose when to run again")
+    X(ERETRYIN,    -19, "the handler chose when to run again")        \
+    X(EPANIC,      -20, "panic")
 /* clang-format on */
 
 typedef enum cronq_status {

@@ -83,6 +83,14 @@ cronq_status cronq_attempt_retry_in(cronq_attempt *attempt, int64_t delay_ms,
                                     bool counted, const char *format, ...)
     CRONQ_CHECKED CRONQ_PRINTF(4, 5);
 
+/* Ends the attempt from any depth of its handler's calls and does not return: the task is
+ * archived at once with the text "panic: …". As with longjmp(3), what the frames in
+ * between hold (locks, memory, C++ objects) is not released. Only on the attempt's own
+ * thread while its handler or a middleware runs; anywhere else it aborts the process. A
+ * middleware sees a handler's panic as the status CRONQ_EPANIC. */
+void cronq_panic(cronq_attempt *attempt, const char *format, ...) CRONQ_NORETURN
+    CRONQ_PRINTF(2, 3);
+
 /* A middleware wraps the handlers: it calls cronq_next_run once, or does not and returns
  * a status of its own. Those added first are outermost. */
 typedef struct cronq_next cronq_next;

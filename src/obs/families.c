@@ -91,7 +91,7 @@ static const family families[] = {
     { { "cron_server_consume_bytes" }, "Sizes of the payloads of attempts.", HISTOGRAM, OF_TYPES, TYPE(consume_bytes), &cq_bytes_bounds, { { 0 } } },
     { { "cron_server_retry_total" }, "Attempts after which the task is to run again.", COUNTER, OF_TYPES, TYPE(retried), NULL, { { 0 } } },
     { { "cron_server_skip_retry_total" }, "Attempts whose handler asked for no retry.", COUNTER, OF_TYPES, TYPE(consumed) + CQ_CONSUMED_SKIP, NULL, { { 0 } } },
-    { { "cron_server_panic_total" }, "Attempts whose worker died or was cut off, found by this one.", COUNTER, OF_TYPES, TYPE(died), NULL, { { 0 } } },
+    { { "cron_server_panic_total" }, "Attempts that panicked or crashed, or whose worker died, found by this one.", COUNTER, OF_TYPES, TYPE(died), NULL, { { 0 } } },
     { { "cron_server_scheduler_trigger_total" }, "Ticks of cron entries that this process pushed.", COUNTER, OF_TYPES, TYPE(triggered), NULL, { { 0 } } },
     { { "cron_server_scheduler_registered" }, "Cron entries of this process.", GAUGE, TOLD, CQ_TOLD_ENTRIES, NULL, { { 0 } } },
     { { "cron_client_push_total" }, "Tasks pushed.", COUNTER, OF_TYPES, TYPE(pushed), NULL, { { "push_type", pushed_how, CQ_PUSHED_COUNT }, { "status", stored, 2 } } },

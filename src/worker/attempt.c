@@ -234,7 +234,8 @@ cronq_status cronq_attempt_write_result(cronq_attempt *attempt, cronq_bytes resu
 }
 
 /* Keep the text, cut on a character; one that can not be kept is empty. */
-static void keep_text(cronq_attempt *attempt, const char *format, va_list args)
+static void keep_text(cronq_attempt *attempt, const char *prefix, const char *format,
+                      va_list args)
 {
     char *raw;
     va_list again;
@@ -246,7 +247,9 @@ static void keep_text(cronq_attempt *attempt, const char *format, va_list args)
     raw = len < 0 ? NULL : malloc((size_t)len + 1);
     if (raw) {
         vsnprintf(raw, (size_t)len + 1, format, again);
-        cq_utf8_repair(&attempt->error_text, raw, (size_t)len, CQ_ERROR_TEXT_LIMIT_BYTES);
+        cq_buf_append_text(&attempt->error_text, prefix);
+        cq_utf8_repair(&attempt->error_text, raw, (size_t)len,
+                       CQ_ERROR_TEXT_LIMIT_BYTES - strlen(prefix));
     }
     va_end(again);
     free(raw);
@@ -257,7 +260,7 @@ cronq_status cronq_attempt_fail(cronq_attempt *attempt, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    keep_text(attempt, format, args);
+    keep_text(attempt, "", format, args);
     va_end(args);
     return CRONQ_EFAILED;
 }
@@ -267,7 +270,7 @@ cronq_status cronq_attempt_skip_retry(cronq_attempt *attempt, const char *format
     va_list args;
 
     va_start(args, format);
-    keep_text(attempt, format, args);
+    keep_text(attempt, "", format, args);
     va_end(args);
     return CRONQ_ENORETRY;
 }
@@ -284,10 +287,23 @@ cronq_status cronq_attempt_retry_in(cronq_attempt *attempt, int64_t delay_ms,
     va_list args;
 
     va_start(args, format);
-    keep_text(attempt, format, args);
+    keep_text(attempt, "", format, args);
     va_end(args);
     attempt->retry_asked = true;
     attempt->retry_in_ms = delay_ms;
     attempt->retry_counted = counted;
     return CRONQ_ERETRYIN;
+}
+
+void cronq_panic(cronq_attempt *attempt, const char *format, ...)
+{
+    cq_escape *escape = attempt->escape;
+    va_list args;
+
+    if (!escape || !pthread_equal(escape->thread, pthread_self()))
+        abort();
+    va_start(args, format);
+    keep_text(attempt, CQ_PANIC_PREFIX, format, args);
+    va_end(args);
+    longjmp(escape->frame, 1);
 }

@@ -17,6 +17,8 @@
 #include "worker/outcome.h"
 
 #include <cronq/server.h>
+#include <pthread.h>
+#include <setjmp.h>
 #include <stdatomic.h>
 
 /* A reason beside the statuses: the server stops, it is not the task's fault. Handlers
@@ -29,6 +31,13 @@ struct cq_attempt_trace;
 struct cq_batch;
 struct cq_type;
 struct cq_worker;
+
+/* Where a panic leads: the innermost call of user code. */
+typedef struct cq_escape {
+    struct cq_escape *outer;
+    pthread_t thread;
+    jmp_buf frame;
+} cq_escape;
 
 struct cronq_attempt {
     struct cq_worker *worker;
@@ -57,8 +66,9 @@ struct cronq_attempt {
     int64_t started_at_mono_ns, ended_at_mono_ns, started_at_ns, deadline_at_ns;
     int64_t retry_in_ms; /* negative: the server's own delay */
     bool retry_asked, retry_counted;
-    bool unwritten; /* there is no outcome to write: the lease is lost */
-    bool sent;      /* the outcome was sent, the answer lost */
+    bool unwritten;    /* there is no outcome to write: the lease is lost */
+    bool sent;         /* the outcome was sent, the answer lost */
+    cq_escape *escape; /* while user code runs */
     cq_buf error_text;
     cq_arena memory;
     cq_buf rewritten; /* the message of the outcome */

@@ -6,6 +6,7 @@
 #include "codec/key.h"
 #include "codec/option.h"
 #include "codec/text.h"
+#include "worker/attempt.h"
 
 #include <stdlib.h>
 
@@ -110,6 +111,23 @@ static cronq_status no_handler(cronq_attempt *attempt)
     return status;
 }
 
+/* Call user code, to which a panic returns. */
+static cronq_status call(const cq_wrapper *wrapper, const cronq_next *rest,
+                         const cq_route *route, cronq_attempt *attempt)
+{
+    cq_escape here = { .outer = attempt->escape, .thread = pthread_self() };
+    cronq_status status;
+
+    attempt->escape = &here;
+    if (_setjmp(here.frame) == 0)
+        status = wrapper ? wrapper->middleware(attempt, rest, wrapper->arg)
+                         : route->handler(attempt, route->arg);
+    else
+        status = CRONQ_EPANIC;
+    attempt->escape = here.outer;
+    return status;
+}
+
 cronq_status cronq_next_run(const cronq_next *next, cronq_attempt *attempt)
 {
     const cq_mux *mux = next->mux;
@@ -119,10 +137,10 @@ cronq_status cronq_next_run(const cronq_next *next, cronq_attempt *attempt)
         const cq_wrapper *wrapper = &mux->wrappers[next->index];
         cronq_next rest = { mux, next->index + 1 };
 
-        return wrapper->middleware(attempt, &rest, wrapper->arg);
+        return call(wrapper, &rest, NULL, attempt);
     }
     route = cq_mux_find(mux, cq_str_of(cronq_attempt_type(attempt)));
-    return route ? route->handler(attempt, route->arg) : no_handler(attempt);
+    return route ? call(NULL, NULL, route, attempt) : no_handler(attempt);
 }
 
 cronq_status cq_mux_run(const cq_mux *mux, cronq_attempt *attempt)

@@ -33,6 +33,7 @@ cq_outcome_kind cq_outcome_kind_of(const cq_ending *ending, const cq_message *me
     case CRONQ_EREVOKED:
         return CQ_DONE;
     case CRONQ_ENORETRY:
+    case CRONQ_EPANIC:
         return CQ_ARCHIVE;
     case CRONQ_ERETRYIN:
         return ending->failure && exhausted(message) ? CQ_ARCHIVE : CQ_RETRY;

@@ -15,6 +15,7 @@
 #define CQ_TEXT_CANCELED      "context canceled"
 #define CQ_TEXT_CANCELLED     "cancelled" /* ours: not retried */
 #define CQ_TEXT_LEASE_EXPIRED "asynq: task lease expired"
+#define CQ_PANIC_PREFIX       "panic: "
 
 /* How an attempt ended. */
 typedef struct cq_ending {

@@ -64,7 +64,8 @@ static const char *reason_text(int reason)
     return reason == CRONQ_ESTATE ? CQ_TEXT_LEASE_EXPIRED : CQ_TEXT_CANCELED;
 }
 
-/* What ends the attempt from outside beats what the handler said, unless that was ok. */
+/* What ends the attempt from outside beats what the handler said, unless that was ok, or
+ * a panic. */
 static cronq_status judge(cronq_attempt *attempt, cronq_status status, failing *why)
 {
     int reason = atomic_load(&attempt->reason);
@@ -76,7 +77,7 @@ static cronq_status judge(cronq_attempt *attempt, cronq_status status, failing *
     why->text = cq_buf_str(&why->said);
     if (why->text.len == 0)
         why->text = cq_str_of(cronq_status_text(status));
-    if (reason && reason != CQ_ABORTED) {
+    if (reason && reason != CQ_ABORTED && status != CRONQ_EPANIC) {
         status = (cronq_status)reason;
         why->text = cq_str_of(reason_text(reason));
     }
@@ -92,7 +93,7 @@ static bool counts_as_failure(cronq_attempt *attempt, cronq_status status,
     if (status == CRONQ_ERETRYIN)
         return attempt->retry_counted ||
                cq_deferred_count(&attempt->message) >= CQ_DEFERRED_LIMIT;
-    if (status == CRONQ_ENORETRY || !options->is_failure)
+    if (status == CRONQ_ENORETRY || status == CRONQ_EPANIC || !options->is_failure)
         return true;
     return options->is_failure(&why->error, options->is_failure_arg);
 }
@@ -183,8 +184,11 @@ static void conclude_not_ok(cronq_attempt *attempt, cronq_status status,
     if (options->on_error && kind != CQ_GIVE_BACK)
         options->on_error(attempt, &why.error, options->on_error_arg);
     set_outcome(attempt, kind, ending.failure);
-    log_end(attempt, kind == CQ_ARCHIVE ? CRONQ_LOG_WARN : CRONQ_LOG_INFO, words[kind],
-            why.text);
+    log_end(attempt,
+            ending.status == CRONQ_EPANIC ? CRONQ_LOG_ERROR
+            : kind == CQ_ARCHIVE          ? CRONQ_LOG_WARN
+                                          : CRONQ_LOG_INFO,
+            words[kind], why.text);
     if (kind == CQ_RETRY)
         attempt->outcome.at_s = retry_at_s(attempt, ending.status, &why, now_ns, random);
     if (kind == CQ_RETRY || kind == CQ_ARCHIVE)
@@ -254,6 +258,8 @@ static void measure_end(const cronq_attempt *attempt, cronq_status status)
                      attempt->ended_at_mono_ns - attempt->started_at_mono_ns);
     cq_histogram_add(cells->consume_bytes, &cq_bytes_bounds,
                      (int64_t)attempt->message.payload.len);
+    if (status == CRONQ_EPANIC)
+        cq_cell_add(&cells->died, 1);
     if (!attempt->unwritten && kind == CQ_RETRY)
         cq_cell_add(&cells->retried, 1);
 }
