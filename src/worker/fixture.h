@@ -43,6 +43,18 @@ void fixture_run(fixture *f, const char *pattern, cronq_handler *handler, void *
 void fixture_stop(fixture *f); /* fails when a handler still runs */
 const cq_worker_counters *fixture_counts(const fixture *f);
 
+/* A handler that adds one to its argument, an atomic_int. */
+cronq_status fixture_count(cronq_attempt *attempt, void *arg);
+
+/* A handler that runs until its argument is opened, or the attempt cancelled. */
+typedef struct fixture_gate {
+    atomic_int entered, open;
+    _Atomic int reason; /* why it was cancelled, 0 when not */
+    bool stubborn;      /* does not look whether it is cancelled */
+} fixture_gate;
+
+cronq_status fixture_pass_gate(cronq_attempt *attempt, void *arg);
+
 /* A task of type "t" in "q" with 25 retries, to be changed and pushed. */
 cq_message fixture_task(const char *id);
 void fixture_push(fixture *f, const cq_message *message);
@@ -57,6 +69,8 @@ void fixture_do(fixture *f, const char *format, ...) CRONQ_PRINTF(2, 3);
 bool fixture_text(fixture *f, char out[4096], const char *format, ...) CRONQ_PRINTF(3, 4);
 /* The stored message of a task of "q"; strings are in the arena. */
 cq_message fixture_message(fixture *f, const char *id, cq_arena *arena);
+/* Is the task in this sorted set of "q"? */
+bool fixture_is_in(fixture *f, const char *set, const char *id);
 /* Does the log hold this text? */
 bool fixture_logged(fixture *f, const char *text);
 

@@ -289,6 +289,29 @@ cq_message fixture_message(fixture *f, const char *id, cq_arena *arena)
     return message;
 }
 
+bool fixture_is_in(fixture *f, const char *set, const char *id)
+{
+    return fixture_int(f, "ZSCORE asynq:{q}:%s %s", set, id) >= 0;
+}
+
+cronq_status fixture_count(cronq_attempt *attempt, void *arg)
+{
+    (void)attempt;
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return CRONQ_OK;
+}
+
+cronq_status fixture_pass_gate(cronq_attempt *attempt, void *arg)
+{
+    fixture_gate *gate = arg;
+
+    atomic_fetch_add(&gate->entered, 1);
+    while (!gate->open && (gate->stubborn || !cronq_attempt_cancelled(attempt)))
+        cq_sleep_ms(2);
+    gate->reason = (int)cronq_attempt_cancel_reason(attempt);
+    return gate->reason && !gate->open ? CRONQ_EFAILED : CRONQ_OK;
+}
+
 bool fixture_logged(fixture *f, const char *text)
 {
     bool found;

@@ -33,38 +33,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- handlers ---- */
-
-static cronq_status count(cronq_attempt *attempt, void *arg)
-{
-    (void)attempt;
-    atomic_fetch_add((atomic_int *)arg, 1);
-    return CRONQ_OK;
-}
-
-/* Runs until it is told to go on, or cancelled. */
-typedef struct gate {
-    atomic_int entered, open;
-    _Atomic int reason;
-    bool stubborn; /* does not look whether it is cancelled */
-} gate;
-
-static cronq_status pass_gate(cronq_attempt *attempt, void *arg)
-{
-    gate *g = arg;
-
-    atomic_fetch_add(&g->entered, 1);
-    while (!g->open && (g->stubborn || !cronq_attempt_cancelled(attempt)))
-        cq_sleep_ms(2);
-    g->reason = (int)cronq_attempt_cancel_reason(attempt);
-    return g->reason && !g->open ? CRONQ_EFAILED : CRONQ_OK;
-}
-
-static bool is_in(const char *set, const char *id)
-{
-    return fixture_int(&f, "ZSCORE asynq:{q}:%s %s", set, id) >= 0;
-}
-
 /* ---- leases ---- */
 
 static void steal(const char *id)
@@ -75,11 +43,11 @@ static void steal(const char *id)
 
 static void a_stolen_lease_cancels_its_handler(void **state)
 {
-    gate g = { 0 };
+    fixture_gate g = { 0 };
 
     (void)state;
     fixture_push_many(&f, "q", "t", "a", 1);
-    fixture_run(&f, "t", pass_gate, &g);
+    fixture_run(&f, "t", fixture_pass_gate, &g);
     FIXTURE_AWAIT(g.entered == 1, 3000);
     steal("a-0");
     FIXTURE_AWAIT(g.reason == CRONQ_ESTATE, 2000);
@@ -92,13 +60,13 @@ static void a_stolen_lease_cancels_its_handler(void **state)
 
 static void an_outcome_without_its_lease_is_not_written(void **state)
 {
-    gate g = { 0 };
+    fixture_gate g = { 0 };
 
     (void)state;
     f.options.heartbeat_ms = 60000; /* nobody notices before */
     f.options.lease_ms = 60000;
     fixture_push_many(&f, "q", "t", "a", 1);
-    fixture_run(&f, "t", pass_gate, &g);
+    fixture_run(&f, "t", fixture_pass_gate, &g);
     FIXTURE_AWAIT(g.entered == 1, 3000);
     steal("a-0");
     g.open = 1;
@@ -111,11 +79,11 @@ static void an_outcome_without_its_lease_is_not_written(void **state)
 
 static void a_lease_is_extended_as_long_as_it_takes(void **state)
 {
-    gate g = { 0 };
+    fixture_gate g = { 0 };
 
     (void)state;
     fixture_push_many(&f, "q", "t", "a", 4);
-    fixture_run(&f, "t", pass_gate, &g);
+    fixture_run(&f, "t", fixture_pass_gate, &g);
     FIXTURE_AWAIT(g.entered == 4, 3000);
     cq_sleep_ms(4500);
     assert_int_equal(g.entered, 4);
@@ -164,11 +132,11 @@ static void the_tasks_of_a_dead_worker_run_again(void **state)
     fixture_do(&f, "HSET asynq:{q}:t:started cronq_started 5");
     f.options.on_error = note_error;
     f.options.on_error_arg = &errors;
-    fixture_run(&f, "t", count, &ran);
+    fixture_run(&f, "t", fixture_count, &ran);
     FIXTURE_AWAIT(fixture_counts(&f)->done == 4, 8000);
     FIXTURE_AWAIT(fixture_counts(&f)->recovered == 5, 2000);
     fixture_stop(&f);
-    assert_true(is_in("archived", "started"));
+    assert_true(fixture_is_in(&f, "archived", "started"));
     message = fixture_message(&f, "started", &arena);
     assert_true(cq_str_eq(message.error_msg, CQ_STR("asynq: task lease expired")));
     assert_int_equal(errors, 4); /* putting back is no error */
@@ -200,28 +168,28 @@ static void what_was_never_started_is_put_back_once(void **state)
     atomic_int ran = 0;
 
     (void)state;
-    fixture_run(&f, "none", count, &ran);
+    fixture_run(&f, "none", fixture_count, &ran);
     cq_worker_quiet(f.worker); /* it only recovers */
     leave_active("id", 5, 5, over + 0.25);
     FIXTURE_AWAIT(fixture_int(&f, "LLEN asynq:{q}:pending") == 1, 3000);
     assert_int_equal(fixture_message(&f, "id", &arena).retried, 5);
     fixture_do(&f, "LMOVE asynq:{q}:pending asynq:{q}:active RIGHT LEFT");
     fixture_do(&f, "ZADD asynq:{q}:lease %.7f id", over + 0.125);
-    FIXTURE_AWAIT(is_in("archived", "id"), 3000);
+    FIXTURE_AWAIT(fixture_is_in(&f, "archived", "id"), 3000);
     fixture_stop(&f);
 }
 
 static void the_start_of_a_last_attempt_is_marked(void **state)
 {
     cq_message message = fixture_task("id");
-    gate g = { 0 };
+    fixture_gate g = { 0 };
     char mark[4096];
 
     (void)state;
     message.max_retry = 0;
     fixture_push(&f, &message);
     fixture_push_many(&f, "q", "t", "a", 1);
-    fixture_run(&f, "t", pass_gate, &g);
+    fixture_run(&f, "t", fixture_pass_gate, &g);
     FIXTURE_AWAIT(g.entered == 2, 3000);
     assert_true(fixture_text(&f, mark, "HGET asynq:{q}:t:id cronq_started"));
     assert_true(atoi(mark) > 0);
@@ -253,7 +221,7 @@ static void unreadable_tasks_are_archived_and_stop_nobody(void **state)
     add_raw("other", "\x0A\x01t\x1A\x03xyz\x22\x01q", 11);
     fixture_do(&f, "LPUSH asynq:{q}:pending ghost");
     fixture_push_many(&f, "q", "t", "a", 10);
-    fixture_run(&f, "t", count, &ran);
+    fixture_run(&f, "t", fixture_count, &ran);
     FIXTURE_AWAIT(fixture_counts(&f)->done == 10, 5000);
     FIXTURE_AWAIT(fixture_counts(&f)->quarantined == 4, 5000);
     fixture_stop(&f);
@@ -277,9 +245,9 @@ static void unreadable_tasks_of_the_dead_are_archived_too(void **state)
     fixture_do(&f, "LPUSH asynq:{q}:active gone");
     fixture_do(&f, "ZADD asynq:{q}:lease %lld gone", over);
     leave_active("good", 0, 5, (double)over);
-    fixture_run(&f, "t", count, &ran);
+    fixture_run(&f, "t", fixture_count, &ran);
     FIXTURE_AWAIT(ran == 1, 5000);
-    FIXTURE_AWAIT(is_in("archived", "bad"), 3000);
+    FIXTURE_AWAIT(fixture_is_in(&f, "archived", "bad"), 3000);
     FIXTURE_AWAIT(fixture_int(&f, "LLEN asynq:{q}:active") == 0, 3000);
     fixture_stop(&f);
 }
@@ -296,7 +264,7 @@ static void a_broken_queue_does_not_stop_another(void **state)
     fixture_do(&f, "SET asynq:{q}:lease oops");
     fixture_do(&f, "SET asynq:{q}:retry oops");
     fixture_do(&f, "SET asynq:{q}:completed oops");
-    fixture_run(&f, "t", count, &ran);
+    fixture_run(&f, "t", fixture_count, &ran);
     FIXTURE_AWAIT(ran == 100, 5000);
     FIXTURE_AWAIT(fixture_counts(&f)->done == 100, 5000);
     fixture_stop(&f);
@@ -304,12 +272,12 @@ static void a_broken_queue_does_not_stop_another(void **state)
 
 static void an_outcome_that_its_queue_refuses_is_kept(void **state)
 {
-    gate g = { 0 };
+    fixture_gate g = { 0 };
 
     (void)state;
     f.options.lease_ms = 20000;
     fixture_push_many(&f, "q", "t", "a", 1);
-    fixture_run(&f, "t", pass_gate, &g);
+    fixture_run(&f, "t", fixture_pass_gate, &g);
     FIXTURE_AWAIT(g.entered == 1, 3000);
     fixture_do(&f, "RENAME asynq:{q}:active asynq:{q}:aside");
     fixture_do(&f, "SET asynq:{q}:active oops");

@@ -35,31 +35,6 @@ static int tear_down(void **state)
 
 /* ---- handlers ---- */
 
-static cronq_status count(cronq_attempt *attempt, void *arg)
-{
-    (void)attempt;
-    atomic_fetch_add((atomic_int *)arg, 1);
-    return CRONQ_OK;
-}
-
-/* Runs until it is told to go on, or cancelled. */
-typedef struct gate {
-    atomic_int entered, open;
-    _Atomic int reason;
-    bool stubborn; /* does not look whether it is cancelled */
-} gate;
-
-static cronq_status pass_gate(cronq_attempt *attempt, void *arg)
-{
-    gate *g = arg;
-
-    atomic_fetch_add(&g->entered, 1);
-    while (!g->open && (g->stubborn || !cronq_attempt_cancelled(attempt)))
-        cq_sleep_ms(2);
-    g->reason = (int)cronq_attempt_cancel_reason(attempt);
-    return g->reason && !g->open ? CRONQ_EFAILED : CRONQ_OK;
-}
-
 static cronq_status sleep_a_little(cronq_attempt *attempt, void *arg)
 {
     (void)attempt;
@@ -73,13 +48,13 @@ static cronq_status sleep_a_little(cronq_attempt *attempt, void *arg)
 static void a_stop_waits_for_handlers_and_gives_back_the_rest(void **state)
 {
     cq_message message;
-    gate g = { 0 };
+    fixture_gate g = { 0 };
     char next[4096];
 
     (void)state;
     f.options.shutdown_timeout_ms = 300;
     fixture_push_many(&f, "q", "t", "a", 50);
-    fixture_run(&f, "t", pass_gate, &g);
+    fixture_run(&f, "t", fixture_pass_gate, &g);
     FIXTURE_AWAIT(g.entered == 4, 3000);
     fixture_stop(&f); /* cancels the four */
     assert_int_equal(g.reason, CRONQ_ECANCELED);
@@ -110,15 +85,16 @@ static void a_stop_lets_handlers_finish_in_time(void **state)
 
 static void a_stubborn_handler_is_left_and_can_be_given_back(void **state)
 {
-    static gate gate_left = { .stubborn = true }; /* the thread outlives the stop */
-    gate *g = &gate_left;
+    static fixture_gate gate_left = { .stubborn =
+                                          true }; /* the thread outlives the stop */
+    fixture_gate *g = &gate_left;
     size_t running;
     cronq_error err;
 
     (void)state;
     f.options.shutdown_timeout_ms = 100;
     fixture_push_many(&f, "q", "t", "a", 1);
-    fixture_run(&f, "t", pass_gate, g);
+    fixture_run(&f, "t", fixture_pass_gate, g);
     FIXTURE_AWAIT(g->entered == 1, 3000);
     assert_int_equal(cq_worker_stop(f.worker, &running, &err), CRONQ_ETIMEDOUT);
     assert_int_equal(running, 1);
@@ -135,14 +111,14 @@ static void a_stubborn_handler_is_left_and_can_be_given_back(void **state)
 static void what_was_taken_ahead_goes_back_after_a_while(void **state)
 {
     atomic_int ran = 0;
-    gate g = { 0 };
+    fixture_gate g = { 0 };
 
     (void)state;
     fixture_push_many(&f, "q", "short", "s", 2000);
     fixture_push_many(&f, "q", "long", "l", 200);
     fixture_worker(&f);
-    fixture_add(&f, "short", count, &ran);
-    fixture_add(&f, "long", pass_gate, &g);
+    fixture_add(&f, "short", fixture_count, &ran);
+    fixture_add(&f, "long", fixture_pass_gate, &g);
     fixture_start(&f);
     FIXTURE_AWAIT(ran == 2000 && g.entered == 4, 5000);
     FIXTURE_AWAIT(fixture_int(&f, "LLEN asynq:{q}:active") == 4, 2000);
@@ -160,13 +136,13 @@ static void what_was_taken_ahead_goes_back_after_a_while(void **state)
 static void a_stuck_handler_is_reported_once(void **state)
 {
     cq_message message = fixture_task("id");
-    gate g = { .stubborn = true };
+    fixture_gate g = { .stubborn = true };
 
     (void)state;
     message.timeout_s = 1;
     fixture_push(&f, &message);
     fixture_worker(&f);
-    fixture_add(&f, "t", pass_gate, &g);
+    fixture_add(&f, "t", fixture_pass_gate, &g);
     f.worker->deadlines.stuck_after_ns = 300 * CQ_NS_PER_MS;
     fixture_start(&f);
     FIXTURE_AWAIT(fixture_logged(&f, "handler of t is stuck"), 4000);
@@ -179,11 +155,11 @@ static void a_stuck_handler_is_reported_once(void **state)
 
 static void a_busy_worker_still_forwards_what_is_due(void **state)
 {
-    gate g = { 0 };
+    fixture_gate g = { 0 };
 
     (void)state;
     fixture_push_many(&f, "q", "t", "a", 4);
-    fixture_run(&f, "t", pass_gate, &g);
+    fixture_run(&f, "t", fixture_pass_gate, &g);
     FIXTURE_AWAIT(g.entered == 4, 3000);
     fixture_push_many(&f, "q", "t", "due", 1);
     fixture_do(&f, "LREM asynq:{q}:pending 1 due-0");

@@ -38,13 +38,6 @@ static int tear_down(void **state)
 
 /* ---- handlers ---- */
 
-static cronq_status count(cronq_attempt *attempt, void *arg)
-{
-    (void)attempt;
-    atomic_fetch_add((atomic_int *)arg, 1);
-    return CRONQ_OK;
-}
-
 static cronq_status sleep_a_little(cronq_attempt *attempt, void *arg)
 {
     (void)attempt;
@@ -170,7 +163,7 @@ static void a_worker_starts_without_its_store(void **state)
 
     (void)state;
     redis_server_kill(f.server);
-    fixture_run(&f, "t", count, &ran);
+    fixture_run(&f, "t", fixture_count, &ran);
     cq_sleep_ms(300);
     redis_server_restart(f.server);
     fixture_push_many(&f, "q", "t", "a", 10);
@@ -190,7 +183,7 @@ static void health_is_reported_from_time_to_time(void **state)
     (void)state;
     f.options.on_health = note_health;
     f.options.on_health_arg = &health;
-    fixture_run(&f, "t", count, &ran);
+    fixture_run(&f, "t", fixture_count, &ran);
     FIXTURE_AWAIT(health >= 2, 3000);
     redis_server_kill(f.server);
     FIXTURE_AWAIT(health >= 1000, 5000);
@@ -214,7 +207,7 @@ static void waiting_for_a_store_costs_little(void **state)
     int64_t before_ms;
 
     (void)state;
-    fixture_run(&f, "t", count, &ran);
+    fixture_run(&f, "t", fixture_count, &ran);
     FIXTURE_AWAIT(cq_worker_idle(f.worker), 2000);
     before_ms = cpu_ms();
     cq_sleep_ms(1000);

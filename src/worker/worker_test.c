@@ -35,21 +35,9 @@ static int tear_down(void **state)
     return 0;
 }
 
-static cronq_status count(cronq_attempt *attempt, void *arg)
-{
-    (void)attempt;
-    atomic_fetch_add((atomic_int *)arg, 1);
-    return CRONQ_OK;
-}
-
 static long long score(const char *set, const char *id)
 {
     return fixture_int(&f, "ZSCORE asynq:{q}:%s %s", set, id);
-}
-
-static bool is_in(const char *set, const char *id)
-{
-    return score(set, id) >= 0;
 }
 
 /* ---- the plain life of a task ---- */
@@ -60,7 +48,7 @@ static void tasks_run_and_are_gone(void **state)
 
     (void)state;
     fixture_push_many(&f, "q", "t", "a", 100);
-    fixture_run(&f, "t", count, &ran);
+    fixture_run(&f, "t", fixture_count, &ran);
     FIXTURE_AWAIT(fixture_int(&f, "GET asynq:{q}:processed") == 100, 5000);
     assert_int_equal(ran, 100);
     assert_int_equal(fixture_int(&f, "LLEN asynq:{q}:pending"), 0);
@@ -83,7 +71,7 @@ static void twenty_thousand_tasks_are_quick(void **state)
     f.options.concurrency = 10;
     fixture_push_many(&f, "q", "t", "a", 20000);
     start_ms = cq_mono_ms();
-    fixture_run(&f, "t", count, &ran);
+    fixture_run(&f, "t", fixture_count, &ran);
     FIXTURE_AWAIT(ran == 20000, 20000);
     print_message("20,000 tasks in %lld ms\n", (long long)(cq_mono_ms() - start_ms));
     fixture_stop(&f);
@@ -166,7 +154,7 @@ static void a_failure_is_retried_after_its_delay(void **state)
     f.options.retry_kind = CRONQ_RETRY_FIXED;
     fixture_push(&f, &message);
     fixture_run(&f, "t", fail_twice, &ran);
-    FIXTURE_AWAIT(is_in("retry", "id"), 2000);
+    FIXTURE_AWAIT(fixture_is_in(&f, "retry", "id"), 2000);
     message = fixture_message(&f, "id", &arena);
     assert_int_equal(message.retried, 1);
     assert_true(cq_str_eq(message.error_msg, CQ_STR("boom 0\xEF\xBF\xBD")));
@@ -235,9 +223,9 @@ static void every_outcome_goes_where_it_belongs(void **state)
     FIXTURE_AWAIT(fixture_counts(&f)->retried == 2, 3000);
     FIXTURE_AWAIT(fixture_counts(&f)->done == 1, 3000);
     fixture_stop(&f);
-    assert_true(is_in("archived", "skip"));
-    assert_true(is_in("archived", "counted-out"));
-    assert_true(is_in("archived", "in-no-more"));
+    assert_true(fixture_is_in(&f, "archived", "skip"));
+    assert_true(fixture_is_in(&f, "archived", "counted-out"));
+    assert_true(fixture_is_in(&f, "archived", "in-no-more"));
     assert_int_equal(fixture_int(&f, "EXISTS asynq:{q}:t:revoke"), 0);
     assert_true(score("retry", "in") >= now_s + 60);
     assert_true(score("retry", "in") <= now_s + 65);
@@ -288,7 +276,7 @@ static void what_is_no_failure_is_not_counted(void **state)
     FIXTURE_AWAIT(fixture_counts(&f)->retried == 1, 3000);
     fixture_stop(&f);
     assert_string_equal(noted, "id -11 busy");
-    assert_true(is_in("retry", "id"));
+    assert_true(fixture_is_in(&f, "retry", "id"));
     assert_int_equal(fixture_message(&f, "id", &arena).retried, 0);
     assert_int_equal(fixture_int(&f, "EXISTS asynq:{q}:failed"), 0);
     assert_int_equal(fixture_int(&f, "EXISTS asynq:{q}:processed"), 0);
@@ -313,7 +301,7 @@ static void a_result_is_kept_for_the_retention(void **state)
     fixture_push(&f, &message);
     fixture_run(&f, "t", write_result, NULL);
     FIXTURE_AWAIT(fixture_counts(&f)->done == 1, 3000);
-    assert_true(is_in("completed", "id"));
+    assert_true(fixture_is_in(&f, "completed", "id"));
     assert_true(fixture_text(&f, result, "HGET asynq:{q}:t:id result"));
     assert_memory_equal(result, "se\0ond", 7);
     assert_true(fixture_message(&f, "id", &arena).completed_at_s > 0);
