@@ -15,8 +15,9 @@ typedef struct cronq_header {
 } cronq_header;
 
 /* A task to push. Zero in any field means its default. Everything is borrowed for the
- * call. Durations are milliseconds, instants Unix milliseconds; the Redis format carries
- * whole seconds, and what is waited for is rounded up to them.
+ * call. Durations are milliseconds, instants Unix milliseconds; the wire format carries
+ * whole seconds, and what is waited for is rounded up to them. The embedded store keeps
+ * process_at_ms and process_in_ms to the millisecond.
  *
  * Limits: type, id and group 1,024 bytes, queue 200, UTF-8, not blank, no control bytes;
  * 1,000 headers; the payload as the client says (1 MiB by default). */

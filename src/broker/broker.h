@@ -69,7 +69,7 @@ cronq_status cq_sqlite_open(const cq_broker_options *options, cq_broker **out,
 
 typedef enum cq_push_kind {
     CQ_PUSH_NOW,   /* to pending */
-    CQ_PUSH_LATER, /* to scheduled, at run_at_s; with a group too: into it when due */
+    CQ_PUSH_LATER, /* to scheduled, at run_at_ms; with a group too: into it when due */
     CQ_PUSH_GROUP, /* to its group */
 } cq_push_kind;
 
@@ -77,7 +77,7 @@ typedef struct cq_push {
     cq_push_kind kind;
     cq_str queue, id;
     cronq_bytes message; /* encoded, codec/message.h */
-    int64_t run_at_s;    /* LATER */
+    int64_t run_at_ms;   /* LATER; out: as it is kept, on Redis the next whole second */
     cq_str group;        /* GROUP, or LATER */
     cq_str unique_key;   /* the lock to take; empty: none */
     int64_t unique_ttl_s;
@@ -102,8 +102,8 @@ cronq_status cq_sqlite_notify(cq_broker *, cronq_error *err);
 
 typedef enum cq_outcome_kind {
     CQ_DONE,      /* delete */
-    CQ_COMPLETE,  /* keep as completed until at_s */
-    CQ_RETRY,     /* to retry, at at_s */
+    CQ_COMPLETE,  /* keep as completed until at_ms */
+    CQ_RETRY,     /* to retry, at at_ms, on Redis rounded up to a second */
     CQ_ARCHIVE,   /* to archived */
     CQ_GIVE_BACK, /* to the front of pending, uncharged */
 } cq_outcome_kind;
@@ -117,7 +117,7 @@ typedef struct cq_outcome {
     cq_str id;
     cronq_bytes message; /* COMPLETE, RETRY, ARCHIVE: the new encoding */
     cq_str unique_key;   /* DONE, COMPLETE: the lock to free, if it still holds the id */
-    int64_t at_s;
+    int64_t at_ms;
     cronq_status status; /* out: OK written, ESTATE lease lost: not written, ECANCELED
                             (RETRY, GIVE_BACK) marked as cancelled: not written, to be
                             archived, EIO unknown */
@@ -248,7 +248,7 @@ typedef struct cq_record {
     cq_str id;
     cronq_state state;   /* 0: none that we know */
     cronq_bytes message; /* not decoded; may be garbage; data == NULL: there is none */
-    int64_t at_s;        /* scheduled, retry: when due; archived, aggregating: since when;
+    int64_t at_ms;       /* scheduled, retry: when due; archived, aggregating: since when;
                             completed: until when kept; active: the end of its lease */
     int64_t pending_since_ns; /* 0: unknown */
     cq_str group;
@@ -286,7 +286,7 @@ typedef struct cq_move {
 /* A new time, and perhaps a new message, for a task that is there. */
 typedef struct cq_reschedule {
     cq_str queue, id;
-    int64_t run_at_s;    /* 0: now */
+    int64_t run_at_ms;   /* 0: now; on Redis rounded up to a second */
     cronq_bytes before;  /* data != NULL: only while this is its message; then: */
     cronq_bytes message; /* its new one */
     cronq_state state;   /* out: where it is now, or with ESTATE, what refuses it */

@@ -169,7 +169,7 @@ cronq_status cronq_client_reschedule_task(cronq_client *client, const char *queu
     if (status)
         return status;
     if (at_ms > client->broker->ops->now_ns(client->broker) / CQ_NS_PER_MS)
-        item.run_at_s = cq_seconds_up(at_ms);
+        item.run_at_ms = at_ms;
     for (int i = 0; i < TRIES && !same && !status; i++)
         status = reschedule_once(client->broker, &item, payload, &same, err);
     if (!status && !same)
@@ -187,9 +187,9 @@ static cronq_status tell(const cq_record *record, cq_str queue, cq_arena *arena,
     cronq_status status;
 
     if (record->state == CRONQ_STATE_ARCHIVED)
-        facts.archived_at_ms = record->at_s * CQ_MS_PER_S;
+        facts.archived_at_ms = record->at_ms;
     else
-        facts.kept_until_ms = record->at_s * CQ_MS_PER_S;
+        facts.kept_until_ms = record->at_ms;
     status = cq_message_decode(record->message, arena, &message, err);
     if (status)
         return status;

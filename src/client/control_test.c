@@ -267,7 +267,7 @@ static void *complete_soon(void *arg)
     outcome.id = CQ_STR("w");
     outcome.message = x.deliveries[0].message;
     outcome.taken_at_ns = x.now_ns;
-    outcome.at_s = x.now_ns / CQ_NS_PER_S + 60;
+    outcome.at_ms = x.now_ns / CQ_NS_PER_MS + 60 * CQ_MS_PER_S;
     x.budget = 0;
     x.outcomes = &outcome;
     x.outcome_count = 1;

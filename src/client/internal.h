@@ -45,7 +45,7 @@ typedef struct cq_ask {
 
 /* A task that was checked and encoded. Borrows what the caller's task points to. */
 typedef struct cq_prepared {
-    cq_push push;    /* kind, run_at_s and unique_ttl_s are set by cq_prepared_stamp */
+    cq_push push;    /* kind, run_at_ms and unique_ttl_s are set by cq_prepared_stamp */
     cronq_task task; /* with the time of the ask in it */
     int32_t max_retry;
     int64_t timeout_s, deadline_at_s;

@@ -388,7 +388,7 @@ void cq_prepared_stamp(cq_prepared *prepared, int64_t now_ns)
         delay_ms = at_ms - now_ms;
     push->kind = delay_ms ? CQ_PUSH_LATER : push->group.len ? CQ_PUSH_GROUP : CQ_PUSH_NOW;
     if (delay_ms)
-        push->run_at_s = cq_seconds_up(at_ms);
+        push->run_at_ms = at_ms;
     if (task->unique_for_ms)
         push->unique_ttl_s = cq_seconds_up(delay_ms + task->unique_for_ms);
 }

@@ -208,6 +208,7 @@ static cronq_status take_answers(cq_sender *sender, cronq_status status, cronq_e
         if (status && answered == CRONQ_EPROTO)
             continue;
         item->push.status = answered;
+        item->push.run_at_ms = sender->batch[i].run_at_ms;
         item->settled = answered != CRONQ_EIO;
         item->push.again = item->push.again || !item->settled;
         if (!status && !item->settled)

@@ -35,5 +35,5 @@ void cq_task_info_set_place(cronq_task_info *info, const cq_push *push)
     };
 
     cq_task_info_move(info, states[push->kind],
-                      push->kind == CQ_PUSH_LATER ? push->run_at_s * CQ_MS_PER_S : 0);
+                      push->kind == CQ_PUSH_LATER ? push->run_at_ms : 0);
 }

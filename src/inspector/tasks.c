@@ -24,7 +24,7 @@ static int64_t since_ms(const cq_record *record, const cq_message *message)
         return record->pending_since_ns / CQ_NS_PER_MS;
     case CRONQ_STATE_ARCHIVED:
     case CRONQ_STATE_AGGREGATING:
-        return record->at_s * CQ_MS_PER_S;
+        return record->at_ms;
     case CRONQ_STATE_RETRY:
         return message ? message->last_failed_at_s * CQ_MS_PER_S : 0;
     case CRONQ_STATE_COMPLETED:
@@ -70,7 +70,7 @@ bool cq_filter_fits(const cronq_filter *filter, const cq_record *record,
 
 static cq_task_facts facts_of(const cq_record *record)
 {
-    int64_t at_ms = record->at_s * CQ_MS_PER_S;
+    int64_t at_ms = record->at_ms;
     cq_task_facts facts = { .state = record->state,
                             .result = record->result,
                             .orphaned = record->orphaned,

@@ -98,15 +98,15 @@ static bool counts_as_failure(cronq_attempt *attempt, cronq_status status,
     return options->is_failure(&why->error, options->is_failure_arg);
 }
 
-static int64_t retry_at_s(cronq_attempt *attempt, cronq_status status, const failing *why,
-                          int64_t now_ns, cq_random *random)
+static int64_t retry_at_ms(cronq_attempt *attempt, cronq_status status,
+                           const failing *why, int64_t now_ns, cq_random *random)
 {
     int64_t delay_ms = attempt->retry_in_ms;
 
     if (status != CRONQ_ERETRYIN || delay_ms < 0)
         delay_ms = cq_retry_delay_ms(attempt->worker->options, attempt->message.retried,
                                      &why->error, attempt->type, random);
-    return cq_seconds_up(cq_add_saturating(now_ns / CQ_NS_PER_MS, delay_ms));
+    return cq_add_saturating(now_ns / CQ_NS_PER_MS, delay_ms);
 }
 
 static void set_outcome(cronq_attempt *attempt, cq_outcome_kind kind, bool failure)
@@ -147,6 +147,14 @@ static void rewrite(cronq_attempt *attempt, cq_str text, int64_t now_s)
     outcome->message = (cronq_bytes){ attempt->rewritten.data, attempt->rewritten.len };
 }
 
+/* The retention is what some peer wrote. */
+static int64_t kept_until_ms(int64_t now_s, int64_t retention_s)
+{
+    int64_t until_s = cq_add_saturating(now_s, retention_s);
+
+    return until_s > INT64_MAX / CQ_MS_PER_S ? INT64_MAX : until_s * CQ_MS_PER_S;
+}
+
 static void conclude_ok(cronq_attempt *attempt)
 {
     static const cq_ending ok = { .status = CRONQ_OK };
@@ -160,7 +168,7 @@ static void conclude_ok(cronq_attempt *attempt)
     if (kind == CQ_DONE)
         return;
     now_s = cq_now_ns(attempt->worker) / CQ_NS_PER_S;
-    attempt->outcome.at_s = cq_add_saturating(now_s, attempt->message.retention_s);
+    attempt->outcome.at_ms = kept_until_ms(now_s, attempt->message.retention_s);
     rewrite(attempt, (cq_str){ 0 }, now_s);
 }
 
@@ -190,7 +198,8 @@ static void conclude_not_ok(cronq_attempt *attempt, cronq_status status,
                                           : CRONQ_LOG_INFO,
             words[kind], why.text);
     if (kind == CQ_RETRY)
-        attempt->outcome.at_s = retry_at_s(attempt, ending.status, &why, now_ns, random);
+        attempt->outcome.at_ms =
+            retry_at_ms(attempt, ending.status, &why, now_ns, random);
     if (kind == CQ_RETRY || kind == CQ_ARCHIVE)
         rewrite(attempt, why.text, now_ns / CQ_NS_PER_S);
     if (kind == CQ_RETRY || kind == CQ_ARCHIVE)

@@ -152,7 +152,7 @@ static void an_outcome_of_a_foreign_attempt_is_not_written(void **state)
     conformance_push(b.broker, "q", "a");
     conformance_take(&b.x, b.intake, 1, 1);
     retry.message = conformance_message("q", "a");
-    retry.at_s = NOW_S + 9;
+    retry.at_ms = (NOW_S + 9) * CQ_MS_PER_S;
     for (size_t i = 0; i < sizeof fences / sizeof fences[0]; i++) {
         retry.fence = fences[i];
         assert_int_equal(conformance_settle(&b.x, b.intake, &retry), CRONQ_ESTATE);
@@ -223,7 +223,7 @@ static void a_retry_waits_and_keeps_its_new_message(void **state)
     conformance_take(&b.x, b.intake, 1, 1);
     retry.failure = true;
     retry.message = changed;
-    retry.at_s = NOW_S + 9;
+    retry.at_ms = (NOW_S + 9) * CQ_MS_PER_S;
     assert_int_equal(conformance_settle(&b.x, b.intake, &retry), CRONQ_OK);
     counts = conformance_counts(b.broker, "q");
     assert_int_equal(counts.retry, 1);
@@ -254,7 +254,7 @@ static void a_completed_task_is_kept_until_its_time(void **state)
     conformance_push(b.broker, "q", "a");
     conformance_take(&b.x, b.intake, 1, 1);
     complete.message = conformance_message("q", "a");
-    complete.at_s = NOW_S + 60;
+    complete.at_ms = (NOW_S + 60) * CQ_MS_PER_S;
     assert_int_equal(conformance_settle(&b.x, b.intake, &complete), CRONQ_OK);
     assert_int_equal(conformance_counts(b.broker, "q").completed, 1);
     assert_int_equal(conformance_push_item(b.broker, &again), CRONQ_EEXIST);

@@ -166,7 +166,9 @@ static void a_task_in_a_set_is_not_moved_by_hand(void **state)
 {
     const cq_group_rules rules = { .grace_s = 0 };
     cq_broker *broker = broker_of(state);
-    cq_reschedule later = { .queue = QUEUE, .id = CQ_STR("a"), .run_at_s = 2000000999 };
+    cq_reschedule later = { .queue = QUEUE,
+                            .id = CQ_STR("a"),
+                            .run_at_ms = 2000000999000 };
     bool same;
 
     push_grouped(broker, "a", "G");

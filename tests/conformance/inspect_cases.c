@@ -20,7 +20,7 @@ static void push_later(cq_broker *broker, const char *id, int64_t in_s, const ch
     cq_push item = { .kind = CQ_PUSH_LATER,
                      .queue = QUEUE,
                      .id = cq_str_of(id),
-                     .run_at_s = NOW_S + in_s,
+                     .run_at_ms = (NOW_S + in_s) * CQ_MS_PER_S,
                      .group = cq_str_of(group) };
 
     assert_int_equal(conformance_push_item(broker, &item), CRONQ_OK);
@@ -100,7 +100,7 @@ static void settle_as(cq_intake *intake, conformance_exchange *x, cq_outcome_kin
     cq_outcome outcome = conformance_outcome(kind, id, 7);
 
     outcome.message = conformance_message("q", id);
-    outcome.at_s = NOW_S + 50;
+    outcome.at_ms = (NOW_S + 50) * CQ_MS_PER_S;
     assert_int_equal(conformance_settle(x, intake, &outcome), expected);
 }
 
@@ -122,7 +122,7 @@ static void a_task_is_found_in_any_state(void **state)
     assert_int_equal(record.message.len, conformance_message("q", "a").len);
     record = task(broker, "s");
     assert_int_equal(record.state, CRONQ_STATE_SCHEDULED);
-    assert_int_equal(record.at_s, NOW_S + 60);
+    assert_int_equal(record.at_ms / CQ_MS_PER_S, NOW_S + 60);
     record = task(broker, "g");
     assert_int_equal(record.state, CRONQ_STATE_AGGREGATING);
     assert_true(cq_str_eq(record.group, CQ_STR("G")) && !record.merging);
@@ -133,7 +133,7 @@ static void a_task_is_found_in_any_state(void **state)
     settle_as(intake, &x, CQ_COMPLETE, "a", CRONQ_OK);
     record = task(broker, "a");
     assert_int_equal(record.state, CRONQ_STATE_COMPLETED);
-    assert_int_equal(record.at_s, NOW_S + 50);
+    assert_int_equal(record.at_ms / CQ_MS_PER_S, NOW_S + 50);
     assert_int_equal(
         broker->inspect->task(broker, QUEUE, CQ_STR("no"), &arena, &record, NULL),
         CRONQ_ENOENT);
@@ -290,7 +290,7 @@ static void tasks_are_run_archived_and_deleted_by_hand(void **state)
     assert_int_equal(conformance_counts(broker, "q").groups, 0);
     assert_int_equal(act(broker, CQ_ACT_ARCHIVE, "s"), CRONQ_OK);
     assert_int_equal(act(broker, CQ_ACT_ARCHIVE, "s"), CRONQ_ESTATE);
-    assert_int_equal(task(broker, "s").at_s, NOW_S);
+    assert_int_equal(task(broker, "s").at_ms / CQ_MS_PER_S, NOW_S);
     assert_int_equal(act(broker, CQ_ACT_WITHDRAW, "s"), CRONQ_ESTATE);
     assert_int_equal(act(broker, CQ_ACT_WITHDRAW, "p"), CRONQ_OK);
     assert_int_equal(act(broker, CQ_ACT_DELETE, "s"), CRONQ_OK);
@@ -350,7 +350,7 @@ static void deleting_frees_the_lock(void **state)
             .message = CRONQ_LIT("\x0a\x01t\x1a\x01"
                                  "a\x22\x01q\x28\x19\x40\x0a\x52\x14"
                                  "asynq:{q}:unique:t:1\x72\x01G"),
-            .run_at_s = NOW_S + 60,
+            .run_at_ms = (NOW_S + 60) * CQ_MS_PER_S,
             .unique_key = CQ_STR("asynq:{q}:unique:t:1"),
             .unique_ttl_s = 3600,
             .group = kinds[i] == CQ_PUSH_GROUP ? CQ_STR("G") : CQ_STR(""),
@@ -460,7 +460,9 @@ the_message_of_a_scheduled_task_is_replaced_if_it_is_the_one_read(void **state)
 
 static cronq_status reschedule(cq_broker *broker, const char *id, int64_t at_s)
 {
-    cq_reschedule item = { .queue = QUEUE, .id = cq_str_of(id), .run_at_s = at_s };
+    cq_reschedule item = { .queue = QUEUE,
+                           .id = cq_str_of(id),
+                           .run_at_ms = at_s * CQ_MS_PER_S };
     bool same;
 
     return broker->inspect->reschedule(broker, &item, CONFORMANCE_NOW_NS, &same, NULL);

@@ -120,7 +120,7 @@ static void an_id_that_exists_is_refused(void **state)
     conformance_push(broker, "q", "a");
     assert_int_equal(conformance_push_item(broker, &item), CRONQ_EEXIST);
     item.kind = CQ_PUSH_LATER;
-    item.run_at_s = NOW_S + 60;
+    item.run_at_ms = (NOW_S + 60) * CQ_MS_PER_S;
     assert_int_equal(conformance_push_item(broker, &item), CRONQ_EEXIST);
     conformance_push(broker, "other", "a");
 }
@@ -197,7 +197,7 @@ static void a_retried_task_is_still_the_same_when_sent_again(void **state)
     memcpy(changed, x.exchange.deliveries[0].message.data, len);
     memcpy(changed + len, "\x30\x01\x3a\x02no", 6); /* retried 1, error "no" */
     retry.message = (cronq_bytes){ changed, len + 6 };
-    retry.at_s = NOW_S + 9;
+    retry.at_ms = (NOW_S + 9) * CQ_MS_PER_S;
     assert_int_equal(conformance_settle(&x, intake, &retry), CRONQ_OK);
     assert_int_equal(conformance_push_item(broker, &item), CRONQ_OK);
     item.again = false;
@@ -245,7 +245,7 @@ static void delayed_tasks_run_when_due_in_order(void **state)
 
         snprintf(id, sizeof id, "in%d", (int)delays[i]);
         item.id = cq_str_of(id);
-        item.run_at_s = NOW_S + delays[i];
+        item.run_at_ms = (NOW_S + delays[i]) * CQ_MS_PER_S;
         assert_int_equal(conformance_push_item(broker, &item), CRONQ_OK);
     }
     assert_int_equal(conformance_counts(broker, "q").scheduled, 4);
@@ -259,6 +259,41 @@ static void delayed_tasks_run_when_due_in_order(void **state)
     assert_int_equal(conformance_take(&x, intake, 1, 10), 1);
     assert_string_equal(conformance_ids(&x), "in40");
     conformance_exchange_release(&x);
+    intake->ops->intake_close(intake);
+}
+
+/* SQLite keeps the millisecond, Redis the next whole second: nothing runs early. */
+static void a_due_time_is_kept_as_finely_as_the_store_can(void **state)
+{
+    cq_broker *broker = broker_of(state);
+    cq_intake *intake = conformance_intake(broker, "q");
+    const int64_t asked_ms = (NOW_S + 60) * CQ_MS_PER_S + 250;
+    bool fine = strcmp(broker->ops->name, "sqlite") == 0;
+    int64_t kept_ms = fine ? asked_ms : (NOW_S + 61) * CQ_MS_PER_S;
+    cq_push item = { .kind = CQ_PUSH_LATER,
+                     .queue = CQ_STR("q"),
+                     .id = CQ_STR("a"),
+                     .run_at_ms = asked_ms };
+    conformance_exchange x;
+    cq_record record;
+    cq_arena arena;
+
+    cq_arena_init(&arena, 1 << 16);
+    conformance_exchange_init(&x, 7);
+    assert_int_equal(conformance_push_item(broker, &item), CRONQ_OK);
+    assert_int_equal(item.run_at_ms, kept_ms);
+    assert_int_equal(
+        broker->inspect->task(broker, item.queue, item.id, &arena, &record, NULL),
+        CRONQ_OK);
+    assert_int_equal(record.at_ms, kept_ms);
+    x.exchange.now_ns = (kept_ms - 1) * CQ_NS_PER_MS;
+    x.exchange.forward = true;
+    assert_int_equal(conformance_take(&x, intake, 1, 10), 0);
+    x.exchange.now_ns = kept_ms * CQ_NS_PER_MS;
+    x.exchange.forward = true;
+    assert_int_equal(conformance_take(&x, intake, 1, 10), 1);
+    conformance_exchange_release(&x);
+    cq_arena_release(&arena);
     intake->ops->intake_close(intake);
 }
 
@@ -278,7 +313,7 @@ static void grouped_tasks_wait_in_their_group(void **state)
     item.kind = CQ_PUSH_LATER;
     item.id = CQ_STR("b");
     item.message = conformance_message("q", "b");
-    item.run_at_s = NOW_S + 5;
+    item.run_at_ms = (NOW_S + 5) * CQ_MS_PER_S;
     assert_int_equal(conformance_push_item(broker, &item), CRONQ_OK);
     counts = conformance_counts(broker, "q");
     assert_int_equal(counts.aggregating, 1);
@@ -436,6 +471,7 @@ const conformance_case conformance_push_cases[] = {
     CONFORMANCE_CASE(a_retried_task_is_still_the_same_when_sent_again),
     CONFORMANCE_CASE(a_unique_task_sent_again_finds_its_own_lock),
     CONFORMANCE_CASE(delayed_tasks_run_when_due_in_order),
+    CONFORMANCE_CASE(a_due_time_is_kept_as_finely_as_the_store_can),
     CONFORMANCE_CASE(grouped_tasks_wait_in_their_group),
     CONFORMANCE_CASE(a_tick_is_one_task),
     CONFORMANCE_CASE(a_tick_is_skipped_while_the_last_run_is_not_over),

@@ -123,7 +123,7 @@ static void finish(ledger *l, ledger_worker *w, int64_t now_ns)
         outcome->taken_at_ns = now_ns;
         outcome->id = cq_str_of(w->ids[i]);
         outcome->message = (cronq_bytes)CRONQ_LIT("rewritten");
-        outcome->at_s = now_ns / CQ_NS_PER_S + 3600;
+        outcome->at_ms = now_ns / CQ_NS_PER_MS + 3600 * CQ_MS_PER_S;
         if (outcome->kind == CQ_DONE)
             note(l, number, LEDGER_FINISHED);
     }

@@ -76,7 +76,7 @@ static cq_implant task_of(cq_arena *arena, int number, int64_t now_s)
 
     snprintf(id, sizeof id, "task-%05d", number);
     item.record.id = (cq_str){ cq_arena_dup(arena, id, strlen(id)), strlen(id) };
-    item.record.at_s = kind ? now_s + 5000 + number : 0;
+    item.record.at_ms = kind ? (now_s + 5000 + number) * CQ_MS_PER_S : 0;
     item.record.pending_since_ns = kind ? 0 : now_s * CQ_NS_PER_S + number;
     if (kind >= 5)
         item.record.group = kind == 5 ? CQ_STR("g1") : CQ_STR("g2");
@@ -130,7 +130,7 @@ static void append_records(cq_broker *broker, cronq_state state, cq_str group,
             fail_msg("%s", err.text);
         for (size_t i = 0; i < count; i++) {
             cq_buf_printf(out, "%.*s %d %lld %lld %.*s %d:%zu ", CQ_FMT(found[i].id),
-                          (int)found[i].state, (long long)found[i].at_s,
+                          (int)found[i].state, (long long)found[i].at_ms,
                           (long long)found[i].pending_since_ns, CQ_FMT(found[i].group),
                           found[i].result.data != NULL, found[i].result.len);
             for (size_t b = 0; b < found[i].message.len; b++)

@@ -168,7 +168,7 @@ static void append_outcome(cq_conn *conn, const cq_outcome *outcome, int64_t now
         outcome->kind == CQ_ARCHIVE)
         cq_conn_arg(conn, outcome->message.data, outcome->message.len);
     if (outcome->kind == CQ_COMPLETE || outcome->kind == CQ_RETRY)
-        cq_conn_arg_int(conn, outcome->at_s);
+        cq_conn_arg_int(conn, cq_seconds_up(outcome->at_ms));
     if (frees_lock(outcome))
         cq_conn_arg_str(conn, outcome->unique_key);
 }

@@ -136,7 +136,8 @@ static void op_list(void)
         golden_expect(cq_str_eq(found[i].id, golden_str(one, "id")), "a task listed");
         golden_expect(found[i].state == listing.state, "its state");
         if (listing.state == CRONQ_STATE_SCHEDULED)
-            golden_expect(found[i].at_s == golden_int(one, "next_process_at"),
+            golden_expect(found[i].at_ms / CQ_MS_PER_S ==
+                              golden_int(one, "next_process_at"),
                           "its time");
     }
 }
@@ -155,7 +156,8 @@ static void op_task_info(void)
     golden_expect(found.message.len == message.len &&
                       memcmp(found.message.data, message.data, message.len) == 0,
                   "its message");
-    golden_expect(found.at_s == golden_int(result, "next_process_at"), "its time");
+    golden_expect(found.at_ms / CQ_MS_PER_S == golden_int(result, "next_process_at"),
+                  "its time");
     golden_expect(!found.result.data &&
                       found.state == state_in(golden_text(result, "state")),
                   "its state");

@@ -142,8 +142,9 @@ static void op_schedule(void)
 {
     cq_message m = golden_message(json_object_get(t.input, "msg"));
 
-    push_message(&m, (cq_push){ .kind = CQ_PUSH_LATER,
-                                .run_at_s = golden_int(t.input, "process_at") });
+    push_message(
+        &m, (cq_push){ .kind = CQ_PUSH_LATER,
+                       .run_at_ms = golden_int(t.input, "process_at") * CQ_MS_PER_S });
 }
 
 static void op_add_to_group(void)
@@ -174,9 +175,9 @@ static void op_batch_enqueue(void)
             m.queue = golden_str(one, "queue");
         pushes[i] = (cq_push){ .queue = m.queue,
                                .id = m.id,
-                               .run_at_s = golden_int(one, "process_at"),
+                               .run_at_ms = golden_int(one, "process_at") * CQ_MS_PER_S,
                                .message = golden_encoded(&m) };
-        pushes[i].kind = pushes[i].run_at_s ? CQ_PUSH_LATER : CQ_PUSH_NOW;
+        pushes[i].kind = pushes[i].run_at_ms ? CQ_PUSH_LATER : CQ_PUSH_NOW;
     }
     assert_int_equal(t.broker->ops->push(t.broker, pushes, count, t.now_ns, NULL),
                      CRONQ_OK);
@@ -259,8 +260,9 @@ static void settle(cq_outcome_kind kind, const char *id, const cq_message *m)
     outcome.id = cq_str_of(id);
     outcome.unique_key = cq_str_of(from->unique_key);
     outcome.failure = json_is_true(json_object_get(t.input, "is_failure"));
-    outcome.at_s = kind == CQ_RETRY ? golden_int(t.input, "process_at")
-                                    : t.now_ns / CQ_NS_PER_S + (m ? m->retention_s : 0);
+    outcome.at_ms = kind == CQ_RETRY ? golden_int(t.input, "process_at")
+                                     : t.now_ns / CQ_NS_PER_S + (m ? m->retention_s : 0);
+    outcome.at_ms *= CQ_MS_PER_S;
     if (m)
         outcome.message = golden_encoded(m);
     exchange_once(&queue, 1, &x);

@@ -2,6 +2,7 @@
 /* broker/redis/implant.c - storing tasks that were in another store. */
 #include "broker/redis/redis.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "codec/key.h"
 
@@ -15,6 +16,14 @@ static cq_str result_word(const cq_record *record, cq_arena *arena)
     return result.data ? cq_redis_key(arena, CQ_STR("r"), "", result) : CQ_STR("");
 }
 
+/* What is waited for is rounded up, what happened is rounded down. */
+static int64_t kept_at_s(const cq_record *task)
+{
+    if (task->state == CRONQ_STATE_ARCHIVED || task->state == CRONQ_STATE_AGGREGATING)
+        return cq_seconds_down(task->at_ms);
+    return cq_seconds_up(task->at_ms);
+}
+
 static void name_words(cq_str *words, const cq_implant *item, cq_arena *arena)
 {
     const cq_record *task = &item->record;
@@ -22,7 +31,7 @@ static void name_words(cq_str *words, const cq_implant *item, cq_arena *arena)
     words[0] = task->id;
     words[1] = (cq_str){ task->message.data, task->message.len };
     words[2] = cq_str_of(cronq_state_name(task->state));
-    words[3] = cq_redis_int(arena, task->at_s);
+    words[3] = cq_redis_int(arena, kept_at_s(task));
     words[4] = cq_redis_int(arena, task->pending_since_ns);
     words[5] = task->group.len ? task->group : CQ_STR("");
     words[6] = result_word(task, arena);

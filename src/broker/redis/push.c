@@ -156,7 +156,7 @@ static void append_item(cq_conn *conn, cq_str prefix, const cq_push *item)
     cq_conn_arg(conn, item->message.data, item->message.len);
     cq_conn_arg_int(conn, item_code(item));
     if (item->kind == CQ_PUSH_LATER)
-        cq_conn_arg_int(conn, item->run_at_s);
+        cq_conn_arg_int(conn, item->run_at_ms / CQ_MS_PER_S);
     if (has_group(item))
         cq_conn_arg_str(conn, item->group);
     if (item->unique_key.len) {
@@ -320,6 +320,8 @@ cronq_status cq_redis_push(cq_broker *broker, cq_push *items, size_t count,
     push_round *round;
     cq_arena arena;
 
+    for (size_t i = 0; i < count; i++)
+        items[i].run_at_ms = cq_seconds_up(items[i].run_at_ms) * CQ_MS_PER_S;
     cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
     for (size_t at = 0; at < count && !status; at += round->count) {
         cq_arena_reset(&arena);

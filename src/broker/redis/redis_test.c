@@ -15,7 +15,7 @@ static cronq_status settle(redis_bench *b, cq_outcome_kind kind, uint32_t queue)
 
     outcome.queue = queue;
     outcome.message = conformance_message("q", "a");
-    outcome.at_s = NOW_S + 9;
+    outcome.at_ms = (NOW_S + 9) * CQ_MS_PER_S;
     return conformance_settle(&b->x, b->intake, &outcome);
 }
 
@@ -409,7 +409,7 @@ static void lost_groups_are_put_back(void **state)
                      .queue = CQ_STR("q"),
                      .id = CQ_STR("a"),
                      .group = CQ_STR("g"),
-                     .run_at_s = NOW_S - 5 };
+                     .run_at_ms = (NOW_S - 5) * CQ_MS_PER_S };
     redis_bench *b = *state;
     size_t moved;
 

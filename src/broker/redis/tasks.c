@@ -2,6 +2,7 @@
 /* broker/redis/tasks.c - single tasks: reading them, and changing them in place. */
 #include "broker/redis/redis.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/quote.h"
 #include "codec/key.h"
@@ -34,6 +35,19 @@ static cronq_bytes bytes_of(const cq_reply *reply)
     return (cronq_bytes){ reply->text.data, reply->text.len };
 }
 
+/* Who wrote it may have written anything: it is kept within what milliseconds can be. */
+static int64_t ms_of_score(const char *text)
+{
+    const double limit_s = 9e15;
+    double score_s = floor(strtod(text, NULL));
+
+    if (!(score_s > -limit_s))
+        score_s = -limit_s;
+    if (score_s > limit_s)
+        score_s = limit_s;
+    return (int64_t)score_s * CQ_MS_PER_S;
+}
+
 static void read_record(const cq_reply *row, cq_record *out)
 {
     bool has_score = row[3].type == CQ_REPLY_STRING;
@@ -48,7 +62,7 @@ static void read_record(const cq_reply *row, cq_record *out)
     if (row[5].type == CQ_REPLY_STRING)
         out->group = row[5].text;
     if (has_score)
-        out->at_s = (int64_t)floor(strtod(row[3].text.data, NULL));
+        out->at_ms = ms_of_score(row[3].text.data);
     out->orphaned = out->state == CRONQ_STATE_ACTIVE && !has_score;
     out->merging = out->state == CRONQ_STATE_AGGREGATING && !has_score;
 }
@@ -181,7 +195,7 @@ cronq_status cq_redis_reschedule(cq_broker *broker, cq_reschedule *item, int64_t
     cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
     words[2] = cq_redis_int(&arena, cq_ns_to_s(now_ns));
     words[3] = cq_redis_int(&arena, now_ns);
-    words[4] = cq_redis_int(&arena, item->run_at_s);
+    words[4] = cq_redis_int(&arena, cq_seconds_up(item->run_at_ms));
     words[5] = word_of(item->before);
     words[6] = word_of(item->message);
     status = cq_redis_script_on(cq_redis_of(broker), CQ_LUA_amend, item->queue, words,

@@ -133,8 +133,7 @@ static bool write_outcome(exchange_run *run, const exchange_queue *queue,
     bind_lease(&sql, queue, outcome);
     if (outcome->kind != CQ_DONE) {
         cq_sql_int(&sql, states[outcome->kind]);
-        cq_sql_int(&sql, outcome->kind == CQ_ARCHIVE ? run->now_ms
-                                                     : outcome->at_s * CQ_MS_PER_S);
+        cq_sql_int(&sql, outcome->kind == CQ_ARCHIVE ? run->now_ms : outcome->at_ms);
         cq_sql_bytes(&sql, outcome->message);
     }
     return cq_sql_run(&sql) > 0;

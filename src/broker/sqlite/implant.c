@@ -46,7 +46,7 @@ static bool add(cq_sqlite *store, int64_t queue, const cq_implant *item, int64_t
 
     cq_sql_int(&sql, queue);
     cq_sql_int(&sql, cq_sqlite_state(task->state));
-    cq_sql_int(&sql, pending ? place : task->at_s * CQ_MS_PER_S);
+    cq_sql_int(&sql, pending ? place : task->at_ms);
     if (pending && task->pending_since_ns)
         cq_sql_int(&sql, task->pending_since_ns);
     else

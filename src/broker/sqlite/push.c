@@ -148,7 +148,7 @@ static bool add_task(cq_sqlite *store, push_batch *batch, push_target *target,
             target->back = cq_sqlite_back(store, target->queue);
         at = target->back++;
     } else if (item->kind == CQ_PUSH_LATER) {
-        at = item->run_at_s * CQ_MS_PER_S;
+        at = item->run_at_ms;
     }
     sql = cq_sql_of(store, CQ_SQL_task_add);
     cq_sql_int(&sql, target->queue);

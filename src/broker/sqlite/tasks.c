@@ -65,7 +65,7 @@ cq_record cq_sqlite_record(const cq_sql *sql, cq_arena *arena)
                          .merging = stored == CQ_SQLITE_MERGING };
 
     if (stored != CQ_SQLITE_PENDING)
-        record.at_s = cq_seconds_down(cq_sql_get_int(sql, 3));
+        record.at_ms = cq_sql_get_int(sql, 3);
     if (!cq_sql_is_null(sql, 5))
         record.group = cq_sql_copy_str(sql, 5, arena);
     if (!cq_sql_is_null(sql, 6))
@@ -215,8 +215,7 @@ static void set_message(cq_sqlite *store, int64_t n, cronq_bytes message)
 /* The lock lasts as long after the task's time as it did. */
 static void shift_lock(cq_sqlite *store, const amend_args *args, const found *task)
 {
-    int64_t now_ms = cq_ns_to_ms(args->now_ns),
-            at_ms = args->item->run_at_s * CQ_MS_PER_S;
+    int64_t now_ms = cq_ns_to_ms(args->now_ns), at_ms = args->item->run_at_ms;
     int64_t waited =
         task->state == CQ_SQLITE_SCHEDULED && task->at > now_ms ? task->at - now_ms : 0;
     cq_sql sql = cq_sql_of(store, CQ_SQL_lock_shift);
@@ -231,10 +230,10 @@ static void shift_lock(cq_sqlite *store, const amend_args *args, const found *ta
 static void set_place(cq_sqlite *store, int64_t queue, const amend_args *args,
                       const found *task)
 {
-    int64_t state = args->item->run_at_s ? CQ_SQLITE_SCHEDULED
-                    : task->has_group    ? CQ_SQLITE_AGGREGATING
-                                         : CQ_SQLITE_PENDING;
-    int64_t at = state == CQ_SQLITE_SCHEDULED ? args->item->run_at_s * CQ_MS_PER_S
+    int64_t state = args->item->run_at_ms ? CQ_SQLITE_SCHEDULED
+                    : task->has_group     ? CQ_SQLITE_AGGREGATING
+                                          : CQ_SQLITE_PENDING;
+    int64_t at = state == CQ_SQLITE_SCHEDULED ? args->item->run_at_ms
                  : state == CQ_SQLITE_PENDING ? cq_sqlite_back(store, queue)
                                               : cq_ns_to_ms(args->now_ns);
     cq_sql sql = cq_sql_of(store, CQ_SQL_amend_place);
