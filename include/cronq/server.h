@@ -191,6 +191,7 @@ typedef struct cronq_server_options {
     int64_t group_max_delay_ms; /* 0: 300,000; CRONQ_NEVER: no limit */
     uint32_t group_max_size;    /* 0: no limit but 5,000 */
     uint32_t reserved_2;        /* 0 */
+    int64_t group_set_age_ms;   /* 0: 120,000; internal, as the periods above */
 } cronq_server_options;
 
 #define CRONQ_SERVER_OPTIONS(...)                                                \

@@ -56,6 +56,11 @@ typedef struct cronq_store_options {
     /* A push is accepted when so many replicas have it, within the timeout; else EIO. */
     uint32_t wait_replica_count; /* 0: not awaited */
     int64_t wait_timeout_ms;     /* 0: 1,000 */
+    /* Whoever archives a task deletes the oldest of the queue's archive beyond these, a
+     * thousand at a time at most. What is 0 here is not deleted by an inspector. */
+    uint32_t archive_max_count; /* 0: 10,000 */
+    uint32_t reserved;          /* 0 */
+    int64_t archive_max_age_ms; /* 0: 90 days; CRONQ_NEVER: kept for ever */
 } cronq_store_options;
 
 #define CRONQ_STORE_OPTIONS(...)                                               \

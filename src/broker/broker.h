@@ -40,7 +40,7 @@
 #define CQ_BATCH_LIMIT      1024
 #define CQ_PAGE_LIMIT       500  /* tasks looked at or moved by one script */
 #define CQ_SET_LIMIT        5000 /* tasks merged into one */
-#define CQ_SET_AGE_S        120  /* an aggregation set is stale after this */
+#define CQ_SET_AGE_S        120  /* an aggregation set is stale after this, by default */
 
 typedef struct cq_broker cq_broker;
 typedef struct cq_intake cq_intake;
@@ -53,13 +53,18 @@ typedef struct cq_broker_options {
     int64_t task_check_interval_ms; /* 0: 1,000; how often wait looks without wake-ups */
     int64_t recover_after_ms;       /* past the end of a lease of ours; 0: 2,000 */
     int64_t recover_foreign_after_ms; /* of a lease of a Go peer; 0: 30,000 */
-    bool as_before_7;                 /* tests: use the scripts of Redis 6.2 */
-    bool no_tracking;                 /* tests: as if the store refused wake-ups */
+    int64_t set_age_ms; /* an aggregation set is stale after this; 0: 120,000 */
+    bool by_hand;       /* a person's tool: the archive is not trimmed by defaults */
+    bool as_before_7;   /* tests: use the scripts of Redis 6.2 */
+    bool no_tracking;   /* tests: as if the store refused wake-ups */
 } cq_broker_options;
 
 /* Checks the options and connects to nothing yet. Picks by the scheme of the URI. */
 cronq_status cq_broker_open(const cq_broker_options *options, cq_broker **out,
                             cronq_error *err);
+/* For backends: the limits that are the same in all of them. */
+cronq_status cq_broker_limits(cq_broker *broker, const cq_broker_options *options,
+                              cronq_error *err);
 cronq_status cq_redis_open(const cq_broker_options *options, cq_broker **out,
                            cronq_error *err);
 cronq_status cq_sqlite_open(const cq_broker_options *options, cq_broker **out,
@@ -403,7 +408,7 @@ typedef struct cq_broker_ops {
     /* The tasks of a set, oldest first; ids whose task is gone have no message. */
     cronq_status (*read_set)(cq_broker *, const cq_set *, cq_arena *arena,
                              cq_record **out, size_t *count, cronq_error *);
-    /* Not stale before CQ_SET_AGE_S from now. ESTATE when there is no such set. */
+    /* Not stale before set_age_s from now. ESTATE when there is no such set. */
     cronq_status (*extend_set)(cq_broker *, const cq_set *, int64_t now_ns,
                                cronq_error *);
     /* In one step: push merged (absent: nothing) to pending under the id of the set,
@@ -522,6 +527,9 @@ struct cq_broker {
     const cq_broker_ops *ops;
     const cq_inspect_ops *inspect;
     _Atomic uint64_t opened_count; /* connections to the store, ever */
+    /* By cq_broker_limits: what the archive of a queue holds, whenever one more task is
+     * archived, and for how long a set stays fresh. */
+    int64_t archive_count, archive_age_s, set_age_s;
 };
 
 struct cq_intake {

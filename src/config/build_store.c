@@ -279,5 +279,7 @@ void cq_build_store(cq_build *build)
             .sentinel_password = text(build, CQ_K_WORK_SENTINEL_PASSWORD),
             .max_redirects = (uint32_t)number(build, CQ_K_WORK_REDIRECTS),
             .wait_replica_count = (uint32_t)number(build, CQ_K_WAIT_REPLICAS),
-            .wait_timeout_ms = number(build, CQ_K_WAIT_TIMEOUT));
+            .wait_timeout_ms = number(build, CQ_K_WAIT_TIMEOUT),
+            .archive_max_count = (uint32_t)number(build, CQ_K_ARCHIVE_SIZE),
+            .archive_max_age_ms = number(build, CQ_K_ARCHIVE_AGE));
 }

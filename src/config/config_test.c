@@ -160,6 +160,7 @@ static void work_conf_fills_every_option(void **state)
                                 "  GroupMaxSize: 0\n"
                                 "  JanitorInterval: 1500us\n"
                                 "  JanitorBatchSize: 50\n"
+                                "  Archive: {Size: 500, Age: 720h}\n"
                                 "  TLS: false\n"
                                 "  Compat: seed\n"
                                 "  Retry: {Delay: exponential, Base: 2, Cap: 1h}\n");
@@ -174,6 +175,8 @@ static void work_conf_fills_every_option(void **state)
     assert_int_equal(store->dial_timeout_ms, 500);
     assert_int_equal(store->read_timeout_ms, CRONQ_NEVER);
     assert_int_equal(store->write_timeout_ms, 4000);
+    assert_int_equal(store->archive_max_count, 500);
+    assert_int_equal(store->archive_max_age_ms, 30LL * 24 * 3600 * 1000);
     assert_ptr_equal(server->store, store);
     assert_string_equal(server->namespace_name, "no");
     assert_int_equal(server->concurrency, 12);

@@ -97,6 +97,9 @@ X(WORK_MASTER, "WorkConf.MasterName", TEXT, 0, 1024, NULL, "", "with `Mode: sent
 X(WORK_SENTINELS, "WorkConf.SentinelAddrs", TEXTS, 0, 100, NULL, "", "with `Mode: sentinel`") \
 X(WORK_SENTINEL_USER, "WorkConf.SentinelUsername", TEXT, 0, 1024, NULL, "", "with `Mode: sentinel`") \
 X(WORK_SENTINEL_PASSWORD, "WorkConf.SentinelPassword", TEXT, 0, 1024, NULL, "", "with `Mode: sentinel`") \
+X(WORK_ARCHIVE, "WorkConf.Archive", SECTION, 0, 0, NULL, "", "how much of each queue's archived tasks is kept; the oldest are deleted when one more is archived") \
+X(ARCHIVE_SIZE, "WorkConf.Archive.Size", INT, 0, 2147483647, NULL, "10000", "so many tasks; 0: the default") \
+X(ARCHIVE_AGE, "WorkConf.Archive.Age", TIME, -1, CQ_TEN_YEARS_S, NULL, "7776000", "so long, that is 90 days; 0: the default, -1: for ever") \
 X(WORK_ADDRS, "WorkConf.Addrs", TEXTS, 0, 1000, NULL, "", "with `Mode: cluster`") \
 X(WORK_REDIRECTS, "WorkConf.MaxRedirects", INT, 0, 100, NULL, "8", "with `Mode: cluster`") \
 X(WORK_PATH, "WorkConf.Path", TEXT, 1, 1024, NULL, "", "file of the store, with `Mode: embedded`; without it the one in the state directory") \

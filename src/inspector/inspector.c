@@ -16,7 +16,7 @@
 cronq_status cronq_inspector_new(const char *uri, const cronq_store_options *store,
                                  cronq_inspector **out, cronq_error *err)
 {
-    cq_broker_options options = { .uri = uri, .store = store };
+    cq_broker_options options = { .uri = uri, .store = store, .by_hand = true };
     cronq_inspector *inspector;
     cronq_status status;
 

@@ -354,7 +354,7 @@ static cronq_status check_apart(cq_broker *from, cq_broker *to, cronq_error *err
 static cronq_status open_store(const char *uri, const cronq_store_options *how,
                                cq_broker **out, cronq_error *err)
 {
-    cq_broker_options options = { .uri = uri, .store = how };
+    cq_broker_options options = { .uri = uri, .store = how, .by_hand = true };
     cronq_status status;
 
     if (!uri)

@@ -34,6 +34,7 @@ static const struct period {
     ROW(heartbeat_ms, 5000, 1),
     ROW(recover_interval_ms, 5000, 1),
     ROW(group_grace_ms, 60000, 1000),
+    ROW(group_set_age_ms, 120000, 1000),
 #undef ROW
 };
 

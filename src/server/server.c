@@ -20,6 +20,7 @@ static cronq_status open_parts(cronq_server *server, const char *uri, cronq_erro
         .logger = options->logger,
         .lease_ms = options->lease_ms,
         .task_check_interval_ms = options->task_check_interval_ms,
+        .set_age_ms = options->group_set_age_ms,
     };
     cronq_scheduler_options scheduler = { .struct_size = sizeof scheduler,
                                           .logger = options->logger,

@@ -12,7 +12,6 @@
 #define LOOK_MS         500
 #define LOOK_GROUPS     64
 #define RECLAIM_AT_ONCE 100
-#define EXTEND_AFTER_NS (30 * CQ_NS_PER_S)
 #define RECORDS_BYTES   ((size_t)4 << 30)
 #define FINISH_TRIES    20
 #define FINISH_PAUSE_MS 250
@@ -252,6 +251,7 @@ static cronq_status look_at(cq_aggregator *aggregator, size_t queue, cronq_error
 static void extend_sets(cq_aggregator *aggregator)
 {
     cq_worker *worker = aggregator->worker;
+    const int64_t after_ns = worker->broker->set_age_s * CQ_NS_PER_S / 4;
 
     for (size_t i = 0; i < CQ_MERGERS; i++) {
         cq_merger *merger = &aggregator->mergers[i];
@@ -259,8 +259,7 @@ static void extend_sets(cq_aggregator *aggregator)
         cq_set set = { .id = { id, CQ_UUID_LEN } };
 
         pthread_mutex_lock(&aggregator->mutex);
-        if (merger->set_id[0] &&
-            cq_mono_ns() - merger->extended_mono_ns > EXTEND_AFTER_NS) {
+        if (merger->set_id[0] && cq_mono_ns() - merger->extended_mono_ns > after_ns) {
             memcpy(id, merger->set_id, sizeof id);
             set.queue = worker->queues[merger->queue];
             group = strdup(merger->group);

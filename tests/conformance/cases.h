@@ -22,6 +22,7 @@ extern const conformance_case conformance_lease_cases[];
 extern const conformance_case conformance_wait_cases[];
 extern const conformance_case conformance_inspect_cases[];
 extern const conformance_case conformance_group_cases[];
+extern const conformance_case conformance_archive_cases[];
 
 static inline cq_broker *broker_of(void **state)
 {

@@ -104,16 +104,16 @@ static bool has_head(const act_batch *batch)
     return true;
 }
 
-static void make_head(act_batch *batch, cq_action action, size_t offset, int64_t now_ns,
-                      cq_arena *arena)
+static void make_head(act_batch *batch, const cq_broker *limits, cq_action action,
+                      size_t offset, int64_t now_ns, cq_arena *arena)
 {
     int64_t now_s = cq_ns_to_s(now_ns);
 
     batch->head[0] = letters[action];
     batch->head[1] = cq_redis_int(arena, now_s);
     batch->head[2] = cq_redis_int(arena, now_ns);
-    batch->head[3] = cq_redis_int(arena, CQ_ARCHIVE_COUNT);
-    batch->head[4] = cq_redis_int(arena, now_s - CQ_ARCHIVE_AGE_S);
+    batch->head[3] = cq_redis_int(arena, limits->archive_count);
+    batch->head[4] = cq_redis_int(arena, now_s - limits->archive_age_s);
     batch->head[5] =
         offset == CQ_NOWHERE ? CQ_STR("") : cq_redis_int(arena, (int64_t)offset);
     batch->head[6] = cq_redis_int(arena, 2 * CQ_PAGE_LIMIT);
@@ -137,7 +137,7 @@ cronq_status cq_redis_act(cq_broker *broker, cq_str queue, cq_action action,
     for (size_t at = 0; at < count && !status; at += step) {
         cq_arena_reset(&arena);
         batch.items = items + at;
-        make_head(&batch, action, offset, now_ns, &arena);
+        make_head(&batch, broker, action, offset, now_ns, &arena);
         prefix = cq_redis_prefix(&arena, queue);
         if (!prefix.data || !has_head(&batch))
             status = cq_fail_nomem(err);
@@ -172,8 +172,8 @@ cronq_status cq_redis_act_all(cq_broker *broker, cq_str queue, cronq_state state
             cq_redis_of(broker), CQ_LUA_sweep, queue,
             (cq_str[]){
                 letters[action], cq_redis_int(&arena, now_s),
-                cq_redis_int(&arena, now_ns), cq_redis_int(&arena, CQ_ARCHIVE_COUNT),
-                cq_redis_int(&arena, now_s - CQ_ARCHIVE_AGE_S),
+                cq_redis_int(&arena, now_ns), cq_redis_int(&arena, broker->archive_count),
+                cq_redis_int(&arena, now_s - broker->archive_age_s),
                 grouped ? cq_redis_key(&arena, CQ_STR("g:"), "", group)
                         : cq_str_of(cronq_state_name(state)),
                 state == CRONQ_STATE_PENDING ? CQ_STR("1") : CQ_STR("0"),

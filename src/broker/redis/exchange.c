@@ -220,6 +220,7 @@ static double lease_score(const cq_redis_sent *sent)
 static void append_head(cq_conn *conn, const cq_redis_sent *sent, int64_t sections)
 {
     const cq_exchange *exchange = sent->exchange;
+    const cq_broker *limits = &sent->intake->redis->broker;
     int64_t now_s = cq_ns_to_s(exchange->now_ns);
     uint32_t budget =
         exchange->budget < CQ_BATCH_LIMIT ? exchange->budget : CQ_BATCH_LIMIT;
@@ -233,8 +234,8 @@ static void append_head(cq_conn *conn, const cq_redis_sent *sent, int64_t sectio
     cq_conn_arg_text(conn, score);
     cq_conn_arg_text(conn, date);
     cq_conn_arg_int(conn, now_s + CQ_STATISTICS_AGE_S);
-    cq_conn_arg_int(conn, CQ_ARCHIVE_COUNT);
-    cq_conn_arg_int(conn, now_s - CQ_ARCHIVE_AGE_S);
+    cq_conn_arg_int(conn, limits->archive_count);
+    cq_conn_arg_int(conn, now_s - limits->archive_age_s);
     cq_conn_arg_int(conn, budget);
     cq_conn_arg_int(conn, sections);
 }

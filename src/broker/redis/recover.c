@@ -98,8 +98,8 @@ static cronq_status recover_chunk(cq_redis *redis, cq_str queue, cq_recovery *it
     *word++ = cq_redis_int(arena, now_ns);
     *word++ = cq_str_of(date);
     *word++ = cq_redis_int(arena, now_s + CQ_STATISTICS_AGE_S);
-    *word++ = cq_redis_int(arena, CQ_ARCHIVE_COUNT);
-    *word++ = cq_redis_int(arena, now_s - CQ_ARCHIVE_AGE_S);
+    *word++ = cq_redis_int(arena, redis->broker.archive_count);
+    *word++ = cq_redis_int(arena, now_s - redis->broker.archive_age_s);
     for (size_t i = 0; i < count; i++) {
         cronq_bytes message = items[i].message;
 

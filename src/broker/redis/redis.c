@@ -329,7 +329,9 @@ cronq_status cq_redis_open(const cq_broker_options *options, cq_broker **out,
     redis->no_tracking = options->no_tracking;
     atomic_init(&redis->offset_ns, cq_wall_ns() - cq_mono_ns());
     pthread_mutex_init(&redis->lock, NULL);
-    status = make_scripts(redis, err);
+    status = cq_broker_limits(&redis->broker, options, err);
+    if (!status)
+        status = make_scripts(redis, err);
     if (!status)
         status = connect_pool(redis, options, err);
     if (status) {

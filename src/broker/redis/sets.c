@@ -60,7 +60,7 @@ cronq_status cq_redis_take_group(cq_broker *broker, const cq_set *set,
     cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
     word = rule_words(words + 2, rules, now_ns, &arena);
     *word++ = cq_redis_int(&arena, CQ_SET_LIMIT);
-    *word++ = cq_redis_int(&arena, cq_ns_to_s(now_ns) + CQ_SET_AGE_S);
+    *word++ = cq_redis_int(&arena, cq_ns_to_s(now_ns) + broker->set_age_s);
     status = cq_redis_script_on(cq_redis_of(broker), CQ_LUA_take_group, set->queue, words,
                                 8, &arena, &reply, err);
     if (!status)
@@ -130,7 +130,7 @@ cronq_status cq_redis_extend_set(cq_broker *broker, const cq_set *set, int64_t n
         (cq_str[]){ CQ_STR("ZADD"),
                     cq_redis_key(&arena, prefix, "aggregation_sets", CQ_STR("")),
                     CQ_STR("XX"), CQ_STR("CH"),
-                    cq_redis_int(&arena, cq_ns_to_s(now_ns) + CQ_SET_AGE_S),
+                    cq_redis_int(&arena, cq_ns_to_s(now_ns) + broker->set_age_s),
                     cq_redis_key(&arena, prefix, "", set_name(set, &arena)) },
         6, &arena, &reply, err);
     if (!status && cq_reply_int(reply, 0) == 0)
@@ -163,8 +163,8 @@ cronq_status cq_redis_finish_set(cq_broker *broker, const cq_set *set, cronq_byt
     *word++ = set->id;
     *word++ = cq_redis_int(&arena, now_s);
     *word++ = cq_redis_int(&arena, now_ns);
-    *word++ = cq_redis_int(&arena, CQ_ARCHIVE_COUNT);
-    *word++ = cq_redis_int(&arena, now_s - CQ_ARCHIVE_AGE_S);
+    *word++ = cq_redis_int(&arena, broker->archive_count);
+    *word++ = cq_redis_int(&arena, now_s - broker->archive_age_s);
     *word++ = word_of(merged);
     for (size_t i = 0; i < misfit_count; i++) {
         *word++ = misfits[i].id;

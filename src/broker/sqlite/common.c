@@ -94,7 +94,7 @@ void cq_sqlite_trim_archive(cq_sqlite *store, int64_t queue, int64_t now_ms)
     int64_t more;
 
     cq_sql_int(&sql, queue);
-    more = cq_sql_value(&sql, 0) - CQ_ARCHIVE_COUNT;
+    more = cq_sql_value(&sql, 0) - store->broker.archive_count;
     if (more > 0) {
         sql = cq_sql_of(store, CQ_SQL_archive_excess);
         cq_sql_int(&sql, queue);
@@ -103,7 +103,7 @@ void cq_sqlite_trim_archive(cq_sqlite *store, int64_t queue, int64_t now_ms)
     }
     sql = cq_sql_of(store, CQ_SQL_archive_old);
     cq_sql_int(&sql, queue);
-    cq_sql_int(&sql, now_ms - CQ_ARCHIVE_AGE_S * CQ_MS_PER_S);
+    cq_sql_int(&sql, now_ms - store->broker.archive_age_s * CQ_MS_PER_S);
     cq_sql_int(&sql, CQ_SQLITE_CHUNK);
     delete_listed(store, sql);
 }

@@ -284,7 +284,9 @@ cronq_status cq_sqlite_open(const cq_broker_options *options, cq_broker **out,
     pthread_mutex_init(&store->turn_lock, NULL);
     cq_cond_init(&store->turn_over);
     pthread_mutex_init(&store->watch_lock, NULL);
-    status = read_options(store, options, err);
+    status = cq_broker_limits(&store->broker, options, err);
+    if (!status)
+        status = read_options(store, options, err);
     if (status) {
         sqlite_free(&store->broker);
         return status;

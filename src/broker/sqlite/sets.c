@@ -141,7 +141,7 @@ static cronq_status take_work(cq_sqlite *store, void *arg, cronq_error *err)
     cq_sql_int(&sql, queue);
     cq_sql_str(&sql, args->set->group);
     cq_sql_str(&sql, args->set->id);
-    cq_sql_int(&sql, args->now_ms + CQ_SET_AGE_S * CQ_MS_PER_S);
+    cq_sql_int(&sql, args->now_ms + store->broker.set_age_s * CQ_MS_PER_S);
     cq_sql_run(&sql);
     n = store->code ? 0 : sqlite3_last_insert_rowid(store->db);
     sql = cq_sql_of(store, CQ_SQL_set_take);
@@ -236,7 +236,7 @@ static cronq_status extend_set_work(cq_sqlite *store, void *arg, cronq_error *er
     cq_sql sql = cq_sql_of(store, CQ_SQL_set_extend);
 
     cq_sql_int(&sql, n);
-    cq_sql_int(&sql, args->now_ms + CQ_SET_AGE_S * CQ_MS_PER_S);
+    cq_sql_int(&sql, args->now_ms + store->broker.set_age_s * CQ_MS_PER_S);
     if (cq_sql_run(&sql) == 0 && !store->code)
         return no_such_set(args->set, err);
     return CRONQ_OK;
