@@ -23,12 +23,18 @@ typedef struct mode_store {
 static cq_broker *open_mode(conformance_store *store, const cq_broker_options *options)
 {
     mode_store *mine = (mode_store *)(void *)store;
+    cronq_store_options how =
+        mine->options ? *mine->options : *CRONQ_STORE_OPTIONS(.username = NULL);
     cq_broker_options all = *options;
     cronq_error err = { 0 };
     cq_broker *broker;
 
+    if (options->store) {
+        how.archive_max_count = options->store->archive_max_count;
+        how.archive_max_age_ms = options->store->archive_max_age_ms;
+    }
     all.uri = mine->uri;
-    all.store = mine->options;
+    all.store = &how;
     if (cq_broker_open(&all, &broker, &err))
         fail_msg("cq_broker_open: %s", err.text);
     return broker;
