@@ -130,8 +130,7 @@ cronq_status cq_bare_redis(const char *uri, const char *queue, uint32_t task_cou
                            double *rate, cronq_error *err)
 {
     struct loop loop = { 0 };
-    cq_endpoint endpoint;
-    cronq_status status = cq_endpoint_init(&endpoint, uri, NULL, err);
+    cronq_status status = cq_bench_connect(uri, queue, &loop.conn, err);
 
     if (status)
         return status;
@@ -139,12 +138,9 @@ cronq_status cq_bare_redis(const char *uri, const char *queue, uint32_t task_cou
         cq_arena_init(&loop.arenas[i], (size_t)64 << 20);
     cq_script_init(&loop.script, "bare", body, sizeof body - 1);
     name_keys(&loop, queue);
-    status = cq_conn_open(&endpoint, &loop.conn, err);
-    if (!status)
-        status = measure(&loop, task_count, rate, err);
+    status = measure(&loop, task_count, rate, err);
     cq_conn_free(loop.conn);
     for (int i = 0; i < 2; i++)
         cq_arena_release(&loop.arenas[i]);
-    cq_endpoint_release(&endpoint);
     return status;
 }

@@ -1,57 +1,116 @@
 /* SPDX-License-Identifier: MIT */
 /* bench/bench.h - measurements, each beside a reference in the same run.
  *
- * Everything happens in a queue of its own, "cronq-bench-PID", which is emptied. */
+ * A section is a table of series that take turns in each round: so what disturbs the
+ * machine disturbs all of them. Its rows hold the medians of the rounds, and of the
+ * ratios that were formed round by round. Everything happens in queues of its own,
+ * "cronq-bench-PID…", which are emptied. */
 #ifndef CQ_BENCH_BENCH_H
 #define CQ_BENCH_BENCH_H
+
+#include "base/buf.h"
+#include "net/conn.h"
 
 #include <cronq/base.h>
 
 struct sqlite3;
+struct cronq_server;
 
 typedef struct cq_bench_options {
     const char *uri;
+    const char *only;     /* the sections and rows whose keys start so; NULL: all */
     uint32_t rounds;      /* interleaved; medians are of these */
     uint32_t task_count;  /* a round */
     uint32_t concurrency; /* workers */
     uint32_t payload_bytes;
+    uint32_t most; /* of the greatest size of a section; 0: its own */
 } cq_bench_options;
+
+/* What one run of a series gave. Costs are a task's, CPU time of user and system. */
+typedef struct cq_bench_sample {
+    double value;
+    double own_us, store_us; /* negative: not known */
+    double allocations;      /* negative: not counted */
+} cq_bench_sample;
+
+typedef struct cq_bench_series cq_bench_series;
+typedef cronq_status cq_bench_fn(const cq_bench_options *options,
+                                 const cq_bench_series *series, cq_bench_sample *out,
+                                 cronq_error *err);
+
+/* A row to be. Of a ratio at least `wanted` is wanted, or without one of the value; of a
+ * value at most, when that is what is better. */
+struct cq_bench_series {
+    const char *key, *name, *unit;
+    cq_bench_fn *run;
+    int64_t arg;        /* for run to interpret */
+    const char *beside; /* key of the series that its ratio is to, or NULL */
+    double wanted;      /* 0: nothing is */
+    bool at_most;
+};
 
 typedef struct cq_bench_spread {
     double lowest, median, highest;
 } cq_bench_spread;
 
-/* Tasks a second of a full queue of no-op tasks: the bare loop, cronq, cronq with
- * metrics, and cronq without taking ahead, one after the other in each round. */
-typedef struct cq_bench_throughput {
-    cq_bench_spread bare, ours, not_ahead, measured;
-    cq_bench_spread ratio, not_ahead_ratio; /* to bare, round by round */
-    cq_bench_spread measured_ratio;         /* to ours */
-} cq_bench_throughput;
+typedef struct cq_bench_row {
+    const char *section, *key, *name, *unit, *beside;
+    cq_bench_spread value, ratio;
+    double wanted;
+    bool at_most;
+    double own_us, store_us, allocations; /* medians; negative: not known */
+} cq_bench_row;
 
-cronq_status cq_bench_throughput_run(const cq_bench_options *options,
-                                     cq_bench_throughput *out, cronq_error *err);
+#define CQ_BENCH_ROWS 128
+typedef struct cq_bench_report {
+    cq_bench_row rows[CQ_BENCH_ROWS];
+    size_t count;
+} cq_bench_report;
 
-/* A distribution in microseconds. */
-#define CQ_BENCH_BUCKETS 16
-typedef struct cq_bench_latency {
-    uint32_t count;
-    double p50_us, p90_us, p99_us, max_us;
-    uint32_t
-        histogram[CQ_BENCH_BUCKETS]; /* bucket i: below 2^(i+4) us; the last: the rest */
-} cq_bench_latency;
+/* ---- suite.c ---- */
 
-typedef struct cq_bench_latencies {
-    cq_bench_latency
-        pick_up; /* from before the push until the handler runs, idle worker */
-    cq_bench_latency lateness; /* of due tasks, after their whole second */
-    double idle_cpu_percent;   /* of a core, of this process while it waits */
-    double idle_private_dirty_mib;
-} cq_bench_latencies;
+/* Run the series of a section in turns and append its rows. */
+cronq_status cq_bench_rounds(const cq_bench_options *options, const char *section,
+                             const cq_bench_series *series, size_t count,
+                             cq_bench_report *report, cronq_error *err);
+/* Is anything of that section, or that row of it, asked for? key may be NULL. */
+bool cq_bench_wanted(const cq_bench_options *options, const char *section,
+                     const char *key);
+/* Append a row of one value without rounds. */
+void cq_bench_add(cq_bench_report *report, const char *section,
+                  const cq_bench_series *series, double value);
+cq_bench_spread cq_bench_spread_of(double *values, size_t count); /* sorts values */
 
-cronq_status cq_bench_latency_run(const cq_bench_options *options, uint32_t pick_up_count,
-                                  uint32_t due_count, cq_bench_latencies *out,
-                                  cronq_error *err);
+/* CPU time and allocations between two moments. */
+typedef struct cq_bench_meter {
+    int64_t begun_ns;
+    double own_us, store_us, allocations;
+} cq_bench_meter;
+
+void cq_bench_meter_start(cq_bench_meter *meter, const char *uri);
+/* *out gets the rate since the start, and the costs of one of count tasks. */
+void cq_bench_meter_stop(const cq_bench_meter *meter, const char *uri, double count,
+                         cq_bench_sample *out);
+double cq_bench_own_cpu_us(void);
+
+/* ---- report.c ---- */
+
+void cq_bench_put_table(const cq_bench_report *report, cq_buf *out);
+void cq_bench_put_json(const cq_bench_report *report, cq_buf *out);
+void cq_bench_put_svg(const cq_bench_report *report, const char *title, cq_buf *out);
+
+/* ---- the sections ---- */
+
+cronq_status cq_bench_throughput(const cq_bench_options *options, cq_bench_report *report,
+                                 cronq_error *err);
+cronq_status cq_bench_latency(const cq_bench_options *options, uint32_t pick_up_count,
+                              uint32_t due_count, cq_bench_report *report,
+                              cronq_error *err);
+
+/* process.c: work a queue off with cronq. */
+enum { CQ_BENCH_AHEAD = 1, CQ_BENCH_METRICS = 2 };
+cronq_status cq_bench_process(const cq_bench_options *options, const char *queue,
+                              int flags, cq_bench_sample *out, cronq_error *err);
 
 /* The bare loop, the least that a worker of this format must do: one connection, batches
  * of 128, two in flight, minimal scripts. Works off task_count pending tasks of the
@@ -63,15 +122,19 @@ cronq_status cq_bare_redis(const char *uri, const char *queue, uint32_t task_cou
 cronq_status cq_bare_sqlite(const char *uri, const char *queue, uint32_t task_count,
                             double *rate, cronq_error *err);
 
-/* sqlite.c. open: as the store does, for reading and writing its tables. */
+/* ---- sqlite.c. open: as the store does, for reading and writing its tables. ---- */
+
 bool cq_bench_is_sqlite(const char *uri);
 cronq_status cq_bench_sqlite_open(const char *uri, struct sqlite3 **out,
                                   cronq_error *err);
 cronq_status cq_bench_sqlite_empty(const char *uri, const char *queue, cronq_error *err);
 
-/* Shared by the measurements. */
-cq_bench_spread cq_bench_spread_of(double *values, size_t count); /* sorts values */
+/* ---- common.c ---- */
+
 const char *cq_bench_queue(char name[64]);
+/* A connection to the node of a Redis store that holds the queue. */
+cronq_status cq_bench_connect(const char *uri, const char *queue, cq_conn **out,
+                              cronq_error *err);
 /* Delete all that is of the queue. */
 cronq_status cq_bench_empty(const char *uri, const char *queue, cronq_error *err);
 cronq_status cq_bench_fill(const cq_bench_options *options, const char *queue,

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* common.c - what the measurements share: their queue, filling it, emptying it, spreads.
- */
+/* common.c - what the measurements share: their queue, filling it, emptying it. */
 #include "base/error.h"
 #include "bench/bench.h"
 #include "net/conn.h"
@@ -11,19 +10,6 @@
 #include <unistd.h>
 
 #define BATCH 100
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-cq_bench_spread cq_bench_spread_of(double *values, size_t count)
-{
-    qsort(values, count, sizeof values[0], compare);
-    return (cq_bench_spread){ values[0], values[count / 2], values[count - 1] };
-}
 
 const char *cq_bench_queue(char name[64])
 {
@@ -100,28 +86,90 @@ static cronq_status scan_and_delete(cq_conn *conn, const char *pattern, cronq_er
     return status;
 }
 
+/* A cluster's seed says which node has the queue: "MOVED slot host:port". */
+static cronq_status move(const cq_endpoint *seed, cq_str moved, cq_conn **conn,
+                         cronq_error *err)
+{
+    cq_endpoint endpoint;
+    char host[256];
+    unsigned port;
+    cronq_status status;
+
+    if (sscanf(moved.data, "MOVED %*u %255[^:]:%u", host, &port) != 2)
+        return CRONQ_OK;
+    status = cq_endpoint_copy_at(&endpoint, seed, host, (uint16_t)port, err);
+    if (status)
+        return status;
+    cq_conn_free(*conn);
+    *conn = NULL;
+    status = cq_conn_open(&endpoint, conn, err);
+    cq_endpoint_release(&endpoint);
+    return status;
+}
+
+static cronq_status open_node(const cq_endpoint *endpoint, const char *queue,
+                              cq_conn **out, cronq_error *err)
+{
+    char key[128];
+    cq_arena arena;
+    cq_reply *reply;
+    cronq_status status = cq_conn_open(endpoint, out, err);
+
+    if (status)
+        return status;
+    snprintf(key, sizeof key, "asynq:{%s}:pending", queue);
+    cq_arena_init(&arena, 1 << 16);
+    status = cq_conn_call(*out, &arena, &reply, err, 2, "EXISTS", key);
+    if (!status && reply->type == CQ_REPLY_ERROR)
+        status = move(endpoint, reply->text, out, err);
+    cq_arena_release(&arena);
+    return status;
+}
+
+cronq_status cq_bench_connect(const char *uri, const char *queue, cq_conn **out,
+                              cronq_error *err)
+{
+    cq_endpoint endpoint, seed;
+    cronq_status status = cq_endpoint_init(&endpoint, uri, NULL, err);
+
+    *out = NULL;
+    if (status)
+        return status;
+    if (endpoint.topology == CQ_TOPOLOGY_SINGLE) {
+        status = open_node(&endpoint, queue, out, err);
+    } else {
+        status = cq_endpoint_copy_at(&seed, &endpoint, endpoint.seeds[0].host,
+                                     endpoint.seeds[0].port, err);
+        if (!status)
+            status = open_node(&seed, queue, out, err);
+        cq_endpoint_release(&seed);
+    }
+    if (status) {
+        cq_conn_free(*out);
+        *out = NULL;
+    }
+    cq_endpoint_release(&endpoint);
+    return status;
+}
+
 static cronq_status empty_redis(const char *uri, const char *queue, cronq_error *err)
 {
     char pattern[128];
-    cq_endpoint endpoint;
-    cq_conn *conn = NULL;
+    cq_conn *conn;
     cq_arena arena;
     cq_reply *reply;
-    cronq_status status = cq_endpoint_init(&endpoint, uri, NULL, err);
+    cronq_status status = cq_bench_connect(uri, queue, &conn, err);
 
     if (status)
         return status;
     snprintf(pattern, sizeof pattern, "asynq:{%s}:*", queue);
     cq_arena_init(&arena, 1 << 16);
-    status = cq_conn_open(&endpoint, &conn, err);
-    if (!status)
-        status = scan_and_delete(conn, pattern, err);
+    status = scan_and_delete(conn, pattern, err);
     if (!status)
         status =
             cq_conn_call(conn, &arena, &reply, err, 3, "SREM", "asynq:queues", queue);
     cq_conn_free(conn);
     cq_arena_release(&arena);
-    cq_endpoint_release(&endpoint);
     return status;
 }
 

@@ -12,11 +12,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #define IDLE_LOOK_MS 2000
 #define PATIENCE_MS  30000
 #define COUNT_LIMIT  100000
+
+/* A distribution in microseconds. */
+struct distribution {
+    double p50_us, p99_us, max_us;
+};
+
+struct latencies {
+    struct distribution pick_up, lateness;
+    double idle_cpu_percent, idle_private_dirty_mib;
+};
 
 /* Handlers note when they ran; the payload says which sample it is. */
 struct samples {
@@ -55,26 +64,17 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void summarise(const struct samples *samples, cq_bench_latency *out)
+static void summarise(const struct samples *samples, struct distribution *out)
 {
     uint32_t n = samples->count;
 
-    *out = (cq_bench_latency){ .count = n };
+    *out = (struct distribution){ 0 };
     if (n == 0)
         return;
     qsort(samples->values_us, n, sizeof samples->values_us[0], compare);
     out->p50_us = samples->values_us[n / 2];
-    out->p90_us = samples->values_us[(uint64_t)n * 90 / 100];
     out->p99_us = samples->values_us[(uint64_t)n * 99 / 100];
     out->max_us = samples->values_us[n - 1];
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t bucket = 0;
-
-        while (bucket < CQ_BENCH_BUCKETS - 1 &&
-               samples->values_us[i] >= (double)(1u << (bucket + 4)))
-            bucket++;
-        out->histogram[bucket]++;
-    }
 }
 
 static cronq_status push_sample(cronq_client *client, const char *queue, uint32_t index,
@@ -132,15 +132,6 @@ static cronq_status measure_lateness(struct samples *samples, cronq_client *clie
     return CRONQ_OK;
 }
 
-static double cpu_ms(void)
-{
-    struct rusage usage;
-
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000.0 +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000.0;
-}
-
 static double private_dirty_mib(void)
 {
     char line[256];
@@ -156,20 +147,20 @@ static double private_dirty_mib(void)
     return (double)kib / 1024.0;
 }
 
-static void measure_idleness(cq_bench_latencies *out)
+static void measure_idleness(struct latencies *out)
 {
-    double before_ms;
+    double before_us;
 
     cq_sleep_ms(500);
-    before_ms = cpu_ms();
+    before_us = cq_bench_own_cpu_us();
     cq_sleep_ms(IDLE_LOOK_MS);
-    out->idle_cpu_percent = (cpu_ms() - before_ms) * 100.0 / IDLE_LOOK_MS;
+    out->idle_cpu_percent = (cq_bench_own_cpu_us() - before_us) / 10.0 / IDLE_LOOK_MS;
     out->idle_private_dirty_mib = private_dirty_mib();
 }
 
 /* One server with one kind of sample, from start to stop. */
 static cronq_status with_server(const cq_bench_options *options, struct samples *samples,
-                                cq_bench_latencies *out, cronq_error *err)
+                                struct latencies *out, cronq_error *err)
 {
     char name[64];
     cronq_queue queues[] = { { cq_bench_queue(name), 1 } };
@@ -199,7 +190,7 @@ static cronq_status with_server(const cq_bench_options *options, struct samples 
 }
 
 static cronq_status take_samples(const cq_bench_options *options, uint32_t count,
-                                 bool due, cq_bench_latencies *out, cronq_error *err)
+                                 bool due, struct latencies *out, cronq_error *err)
 {
     struct samples samples = { .count = count, .due = due };
     cronq_status status;
@@ -222,15 +213,73 @@ static cronq_status take_samples(const cq_bench_options *options, uint32_t count
     return status;
 }
 
-cronq_status cq_bench_latency_run(const cq_bench_options *options, uint32_t pick_up_count,
-                                  uint32_t due_count, cq_bench_latencies *out,
-                                  cronq_error *err)
+static void add_rows(const struct latencies *found, uint32_t pick_up_count,
+                     uint32_t due_count, cq_bench_report *report)
 {
+    const struct {
+        const char *section;
+        cq_bench_series series;
+        double value;
+        bool measured;
+    } rows[] = {
+        { "pick_up",
+          { .key = "p50", .name = "idle worker, p50", .unit = "ms", .wanted = 0.3 },
+          found->pick_up.p50_us / 1000,
+          pick_up_count > 0 },
+        { "pick_up",
+          { .key = "p99", .name = "idle worker, p99", .unit = "ms", .wanted = 2 },
+          found->pick_up.p99_us / 1000,
+          pick_up_count > 0 },
+        { "pick_up",
+          { .key = "max", .name = "idle worker, worst", .unit = "ms" },
+          found->pick_up.max_us / 1000,
+          pick_up_count > 0 },
+        { "due",
+          { .key = "p50", .name = "due task, after its second, p50", .unit = "ms" },
+          found->lateness.p50_us / 1000,
+          due_count > 0 },
+        { "due",
+          { .key = "p99",
+            .name = "due task, after its second, p99",
+            .unit = "ms",
+            .wanted = 20 },
+          found->lateness.p99_us / 1000,
+          due_count > 0 },
+        { "due",
+          { .key = "max", .name = "due task, after its second, worst", .unit = "ms" },
+          found->lateness.max_us / 1000,
+          due_count > 0 },
+        { "idle",
+          { .key = "cpu", .name = "CPU of a core", .unit = "%", .wanted = 0.3 },
+          found->idle_cpu_percent,
+          true },
+        { "idle",
+          { .key = "memory", .name = "private dirty memory", .unit = "MiB", .wanted = 4 },
+          found->idle_private_dirty_mib,
+          true },
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        cq_bench_series series = rows[i].series;
+
+        series.at_most = true;
+        if (rows[i].measured)
+            cq_bench_add(report, rows[i].section, &series, rows[i].value);
+    }
+}
+
+cronq_status cq_bench_latency(const cq_bench_options *options, uint32_t pick_up_count,
+                              uint32_t due_count, cq_bench_report *report,
+                              cronq_error *err)
+{
+    struct latencies found = { 0 };
     char name[64];
-    cronq_status status = take_samples(options, pick_up_count, false, out, err);
+    cronq_status status = take_samples(options, pick_up_count, false, &found, err);
 
     if (!status)
-        status = take_samples(options, due_count, true, out, err);
+        status = take_samples(options, due_count, true, &found, err);
     cq_bench_empty(options->uri, cq_bench_queue(name), NULL);
+    if (!status)
+        add_rows(&found, pick_up_count, due_count, report);
     return status;
 }

@@ -72,10 +72,8 @@ static cronq_attempt *take_first(cq_desk *desk)
     cronq_attempt *attempt = desk->closed ? NULL : desk->first;
     bool wake;
 
-    if (attempt) {
+    if (attempt)
         desk->first = attempt->next;
-        desk->busy++;
-    }
     wake = should_wake(desk);
     pthread_mutex_unlock(&desk->mutex);
     if (wake)
@@ -83,22 +81,23 @@ static cronq_attempt *take_first(cq_desk *desk)
     return attempt;
 }
 
-cronq_attempt *cq_desk_try(cq_desk *desk, bool returning)
+cronq_attempt *cq_desk_try(cq_desk *desk)
 {
     pthread_mutex_lock(&desk->mutex);
-    desk->busy -= returning;
     return take_first(desk);
 }
 
-cronq_attempt *cq_desk_take(cq_desk *desk)
+cronq_attempt *cq_desk_take(cq_desk *desk, bool busy)
 {
     pthread_mutex_lock(&desk->mutex);
+    desk->busy -= busy;
     while (!desk->first && !desk->closed) {
         desk->sleepers++;
         pthread_cond_wait(&desk->more, &desk->mutex);
         desk->sleepers--;
         desk->waking = false;
     }
+    desk->busy++;
     return take_first(desk);
 }
 

@@ -18,7 +18,7 @@ typedef struct cq_desk {
     pthread_mutex_t mutex;
     pthread_cond_t more;
     cronq_attempt *first, *last;
-    size_t sleepers, busy; /* threads: waiting here, and between two visits */
+    size_t sleepers, busy; /* threads: waiting here, and the others */
     bool waking, closed;
     atomic_bool brief;                 /* the fetcher says so */
     _Atomic(cronq_attempt *) finished; /* newest first */
@@ -34,10 +34,11 @@ bool cq_desk_nudge(cq_desk *desk, int64_t before_mono_ns);
 
 /* The fetcher: append a chain of attempts. */
 void cq_desk_put(cq_desk *desk, cronq_attempt *first, cronq_attempt *last);
-/* A worker thread: the oldest one; NULL when there is none. */
-cronq_attempt *cq_desk_try(cq_desk *desk, bool returning);
-/* The same, waiting for it; NULL once the desk is closed. */
-cronq_attempt *cq_desk_take(cq_desk *desk);
+/* A worker thread that is busy: the oldest one; NULL when there is none. It stays busy.
+ */
+cronq_attempt *cq_desk_try(cq_desk *desk);
+/* The same, waiting for it, when it is busy no more; NULL once the desk is closed. */
+cronq_attempt *cq_desk_take(cq_desk *desk, bool busy);
 bool cq_desk_is_empty(cq_desk *desk);
 void cq_desk_close(cq_desk *desk);
 

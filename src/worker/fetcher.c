@@ -253,13 +253,49 @@ static void wait_for_work(cq_fetcher *fetcher, int64_t until_ns)
     fetcher->more_due = wait.due;
 }
 
-static bool has_news(cq_fetcher *fetcher, bool batches)
+/* While nobody leads: begin to. */
+static bool lead(cq_fetcher *fetcher)
 {
-    cq_desk *desk = &fetcher->worker->desk;
+    int batching = CQ_BATCHING;
 
-    if (atomic_load(&fetcher->poked))
-        return true;
-    return cq_desk_has_finished(desk) && (!batches || cq_desk_is_empty(desk));
+    return atomic_compare_exchange_strong(&fetcher->sleep, &batching, CQ_AWAKE);
+}
+
+static void hand_back(cq_fetcher *fetcher)
+{
+    atomic_store(&fetcher->handed_back, true);
+    cq_event_set(&fetcher->nap);
+}
+
+/* Nobody leads; the worker thread that runs dry will. Until it hands the lead back, or
+ * nobody has had it for a while: a handler may be stuck. */
+static void stand_by(cq_fetcher *fetcher)
+{
+    uint32_t leads = atomic_load(&fetcher->leads), before;
+
+    do {
+        before = leads;
+        if (cq_desk_is_empty(&fetcher->worker->desk) || atomic_load(&fetcher->poked)) {
+            if (lead(fetcher))
+                return;
+        }
+        cq_event_wait(&fetcher->nap, BATCH_PATIENCE_MS);
+        cq_event_clear(&fetcher->nap);
+        if (atomic_exchange(&fetcher->handed_back, false))
+            return;
+        leads = atomic_load(&fetcher->leads);
+    } while (leads != before || !lead(fetcher));
+}
+
+static void batch(cq_fetcher *fetcher)
+{
+    atomic_store(&fetcher->sleep, CQ_BATCHING);
+    stand_by(fetcher);
+}
+
+static bool has_news(cq_fetcher *fetcher)
+{
+    return atomic_load(&fetcher->poked) || cq_desk_has_finished(&fetcher->worker->desk);
 }
 
 /* Without a free slot there is nothing to wait for in the store; without a store neither.
@@ -271,13 +307,15 @@ static void rest(cq_fetcher *fetcher)
     bool idle = !nap && fetcher->in_hand == 0 && fetcher->parked.count == 0;
     bool batches = nap && fetcher->in_hand && is_brief(fetcher);
 
-    if (batches) /* until the desk is empty, not until the first is done */
-        until_ns = now_ns;
     if (idle)
         cq_live_trim(&fetcher->worker->live);
     atomic_store(&fetcher->idle, idle);
-    atomic_store(&fetcher->sleep, batches ? CQ_BATCHING : nap ? CQ_NAPPING : CQ_WAITING);
-    if (has_news(fetcher, batches)) {
+    if (batches) { /* until the desk is empty, not until the first is done */
+        batch(fetcher);
+        return;
+    }
+    atomic_store(&fetcher->sleep, nap ? CQ_NAPPING : CQ_WAITING);
+    if (has_news(fetcher)) {
         atomic_store(&fetcher->sleep, CQ_AWAKE);
         return;
     }
@@ -299,16 +337,6 @@ static bool should_batch(cq_fetcher *fetcher)
            fetcher->mean_ns * (int64_t)fetcher->in_hand < BATCH_WORK_NS;
 }
 
-static void batch(cq_fetcher *fetcher)
-{
-    fetcher->batched = true;
-    atomic_store(&fetcher->sleep, CQ_BATCHING);
-    if (!cq_desk_is_empty(&fetcher->worker->desk) && !atomic_load(&fetcher->poked))
-        cq_event_wait(&fetcher->nap, BATCH_PATIENCE_MS);
-    atomic_store(&fetcher->sleep, CQ_AWAKE);
-    cq_event_clear(&fetcher->nap);
-}
-
 static void wake(cq_fetcher *fetcher)
 {
     cq_intake *intake = fetcher->worker->intake;
@@ -316,6 +344,8 @@ static void wake(cq_fetcher *fetcher)
 
     if (was == CQ_WAITING)
         intake->ops->wake(intake);
+    else if (was == CQ_BATCHING)
+        hand_back(fetcher);
     else if (was != CQ_AWAKE)
         cq_event_set(&fetcher->nap);
 }
@@ -328,12 +358,6 @@ void cq_fetcher_wake(cq_fetcher *fetcher)
         wake(fetcher);
 }
 
-void cq_fetcher_run_dry(cq_fetcher *fetcher)
-{
-    if (atomic_load(&fetcher->sleep) == CQ_BATCHING)
-        wake(fetcher);
-}
-
 void cq_fetcher_poke(cq_fetcher *fetcher)
 {
     atomic_store(&fetcher->poked, true);
@@ -342,35 +366,89 @@ void cq_fetcher_poke(cq_fetcher *fetcher)
 
 /* ---- the loop ---- */
 
-static void step(cq_fetcher *fetcher)
+static void send_next(cq_fetcher *fetcher, uint32_t budget)
 {
-    uint32_t budget = next_budget(fetcher);
+    cronq_error err;
     cronq_status status;
+
+    atomic_store(&fetcher->idle, false);
+    status = cq_flight_send(fetcher, budget, &err);
+    if (status == CRONQ_EIO || status == CRONQ_EAUTH)
+        back_off(fetcher);
+    else if (status)
+        failed(fetcher, &err);
+}
+
+static void receive_next(cq_fetcher *fetcher)
+{
     cronq_error err;
 
-    if (should_send(fetcher, budget)) {
-        atomic_store(&fetcher->idle, false);
-        status = cq_flight_send(fetcher, budget, &err);
-        if (status == CRONQ_EIO || status == CRONQ_EAUTH)
-            back_off(fetcher);
-        else if (status)
-            failed(fetcher, &err);
-        return;
-    }
-    if (fetcher->in_air == 0) {
-        rest(fetcher);
-        return;
-    }
-    if (should_batch(fetcher)) {
-        batch(fetcher);
-        return;
-    }
     fetcher->batched = false;
-    status = cq_flight_receive(fetcher, &err);
-    if (status)
+    if (cq_flight_receive(fetcher, &err))
         failed(fetcher, &err);
     else
         succeeded(fetcher);
+}
+
+static void step(cq_fetcher *fetcher)
+{
+    uint32_t budget = next_budget(fetcher);
+
+    if (should_send(fetcher, budget))
+        send_next(fetcher, budget);
+    else if (fetcher->in_air == 0)
+        rest(fetcher);
+    else if (should_batch(fetcher)) {
+        fetcher->batched = true;
+        batch(fetcher);
+    } else
+        receive_next(fetcher);
+}
+
+/* What there is to do before each step. */
+static void attend(cq_fetcher *fetcher)
+{
+    collect(fetcher);
+    unpark(fetcher);
+    give_back_waiting(fetcher);
+}
+
+/* The steps that a worker thread makes: up to the next task, as long as there is nothing
+ * to wait for but an answer and nothing out of the ordinary. True: it has found tasks. */
+static bool lead_to_tasks(cq_fetcher *fetcher)
+{
+    while (!atomic_load(&fetcher->poked)) {
+        uint32_t budget;
+
+        attend(fetcher);
+        atomic_store(&fetcher->in_hand_seen, fetcher->in_hand);
+        if (!is_brief(fetcher) || fetcher->lost_count || fetcher->failures)
+            return false;
+        budget = next_budget(fetcher);
+        if (should_send(fetcher, budget))
+            send_next(fetcher, budget);
+        else if (!cq_desk_is_empty(&fetcher->worker->desk))
+            return true;
+        else if (fetcher->in_air)
+            receive_next(fetcher);
+        else
+            return false;
+    }
+    return false;
+}
+
+void cq_fetcher_run_dry(cq_fetcher *fetcher)
+{
+    if (!lead(fetcher))
+        return;
+    atomic_fetch_add(&fetcher->leads, 1);
+    if (!lead_to_tasks(fetcher)) {
+        hand_back(fetcher);
+        return;
+    }
+    atomic_store(&fetcher->sleep, CQ_BATCHING);
+    if (atomic_load(&fetcher->poked) && lead(fetcher))
+        hand_back(fetcher);
 }
 
 static bool has_ended(cq_fetcher *fetcher)
@@ -392,9 +470,7 @@ static void *run(void *arg)
 
     while (!has_ended(fetcher)) {
         atomic_store(&fetcher->poked, false);
-        collect(fetcher);
-        unpark(fetcher);
-        give_back_waiting(fetcher);
+        attend(fetcher);
         nudge(fetcher);
         look_for_lost(fetcher);
         step(fetcher);

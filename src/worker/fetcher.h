@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* worker/fetcher.h - the loop that brings outcomes to the store and tasks from it.
  *
- * Everything here belongs to the fetcher's thread, but for what is atomic, and but for
- * the time before its start and after its end.
+ * Everything here belongs to the thread that leads, but for what is atomic, and but for
+ * the time before its start and after its end. The fetcher's thread leads. While it has
+ * nothing to do until the desk is empty it puts the lead down (sleep is CQ_BATCHING): who
+ * changes that has the lead then, and puts it down likewise or hands it back.
  *
  * Where an attempt is: on the desk or with a worker thread (in_hand counts both), then
  * among the finished, in the outbox, in a flight, and answered; or parked, when its queue
@@ -18,7 +20,7 @@
 #include "worker/shares.h"
 
 #define CQ_FLIGHTS      2
-#define CQ_AHEAD_LIMIT  64
+#define CQ_AHEAD_LIMIT  240
 #define CQ_LOST_FETCHES 64
 
 /* One exchange under way. */
@@ -45,7 +47,7 @@ typedef enum cq_sleep {
     CQ_AWAKE,
     CQ_NAPPING,  /* until any news */
     CQ_WAITING,  /* in the intake's wait, until any news */
-    CQ_BATCHING, /* until a worker thread has run dry */
+    CQ_BATCHING, /* until a worker thread has run dry: nobody leads */
 } cq_sleep;
 
 typedef struct cq_fetcher {
@@ -82,8 +84,10 @@ typedef struct cq_fetcher {
 
     /* For other threads. */
     cq_event nap;
-    _Atomic int sleep; /* cq_sleep */
-    atomic_bool poked; /* something below has changed */
+    _Atomic int sleep;       /* cq_sleep */
+    atomic_bool handed_back; /* the lead, to the fetcher's thread */
+    _Atomic uint32_t leads;  /* how often a worker thread has led */
+    atomic_bool poked;       /* something below has changed */
     atomic_bool stopping, give_up;
     atomic_bool idle;
     _Atomic int64_t forwarded_mono_ns;
@@ -100,7 +104,8 @@ cronq_status cq_fetcher_start(cq_fetcher *fetcher, cronq_error *err);
 
 /* A worker thread: an attempt has ended. Costs nothing unless the fetcher sleeps. */
 void cq_fetcher_wake(cq_fetcher *fetcher);
-/* A worker thread: there is no more to run. */
+/* A worker thread: there is no more to run. Where handlers are brief it makes the next
+ * exchanges itself, while the fetcher's thread stands by: nobody has to be woken. */
 void cq_fetcher_run_dry(cq_fetcher *fetcher);
 /* Any thread: a flag has changed. */
 void cq_fetcher_poke(cq_fetcher *fetcher);

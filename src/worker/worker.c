@@ -130,20 +130,19 @@ static void *run_hand(void *arg)
 {
     cq_hand *hand = arg;
     cq_worker *worker = hand->worker;
-    cronq_attempt *attempt = NULL;
+    cronq_attempt *attempt = cq_desk_take(&worker->desk, false);
 
-    for (;;) {
-        attempt = cq_desk_try(&worker->desk, attempt != NULL);
-        if (!attempt) {
-            cq_fetcher_run_dry(&worker->fetcher);
-            attempt = cq_desk_take(&worker->desk);
-        }
-        if (!attempt)
-            return NULL;
+    while (attempt) {
         cq_attempt_run(attempt, &hand->random);
         cq_desk_finish(&worker->desk, attempt);
         cq_fetcher_wake(&worker->fetcher);
+        attempt = cq_desk_try(&worker->desk);
+        if (!attempt) {
+            cq_fetcher_run_dry(&worker->fetcher);
+            attempt = cq_desk_take(&worker->desk, true);
+        }
     }
+    return NULL;
 }
 
 static cronq_status start_hands(cq_worker *worker, cronq_error *err)

@@ -15,7 +15,7 @@ local ARGV, KEYS, unpack = ARGV, KEYS, unpack
 local now, score, date, day_end = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local budget, sections = tonumber(ARGV[7]), tonumber(ARGV[8])
 local ARGUMENTS = {[0] = 0, [1] = 2, [2] = 2, [3] = 1, [4] = 0, [8] = 1, [9] = 3}
-local complaint = ''
+local complaint, settled = '', {}
 
 local function rewrite(key, message, state)
     try('HSET', key, 'msg', message, 'state', state)
@@ -32,37 +32,79 @@ local function check(p, active, kinds)
     return length
 end
 
-local function settle(p, at, n)
-    local ids, codes, first, kinds, status = {}, {}, {}, {}, {}
-    for i = 1, n do
-        local code = tonumber(ARGV[at + 1])
-        ids[i], codes[i], first[i] = ARGV[at], code, at + 2
-        kinds[code % 8] = true
-        at = at + 2 + ARGUMENTS[code % 16]
+-- Take ids out of active. What ends in the order in which it was taken is at the tail, the
+-- oldest last, and goes in one cut. Of the rest the oldest are near the tail; but where
+-- many older ones stay, what is young is nearer to the head.
+local function remove(active, ids, young, n, length)
+    local cut = 0
+    if n > 3 and call('LINDEX', active, -1) == ids[1] then
+        local tail = call('LRANGE', active, -n, -1)
+        local last = #tail + 1
+        repeat
+            cut = cut + 1
+        until cut == n or tail[last - cut - 1] ~= ids[cut + 1]
+        call('LTRIM', active, 0, -cut - 1)
     end
-    local active, t = p .. 'active', p .. 't:'
-    local scores = call('ZMSCORE', p .. 'lease', unpack(ids))
-    -- The oldest are at the tail, and mostly the first to end; but where many older ones
-    -- stay, what is young is nearer to the head.
-    local crowded = check(p, active, kinds) > 4 * n + 100
-    local gone, dead, back, written = {}, {}, {}, 0
-    local processed, failed = 0, 0
-    for i = 1, n do
-        local id, code, s = ids[i], codes[i], scores[i]
-        if not s or code < 64 or s % 1 ~= floor(code / 64) / 1048576 then
+    local crowded = length > 4 * n + 100
+    for i = cut + 1, n do
+        call('LREM', active, crowded and young[i] and 1 or -1, ids[i])
+    end
+end
+
+-- Which outcomes are ours to write. Codes and scores are mostly the same all along.
+local function judge(p, t, ids, codes, scores)
+    local status, gone, young, written = {}, {}, {}, 0
+    local last_code, last_score, fence, fraction, undone, is_young
+    for i = 1, #ids do
+        local code, score = codes[i], scores[i]
+        if code ~= last_code then
+            last_code, fence = code, floor(code / 64) / 1048576
+            undone, is_young = code % 8 == 2 or code % 8 == 4, code % 32 >= 16
+        end
+        if score ~= last_score then
+            last_score, fraction = score, score and score % 1
+        end
+        if not score or fence == 0 or fraction ~= fence then
             status[i] = 's'
-        elseif (code % 8 == 2 or code % 8 == 4) and
-            try('HEXISTS', t .. id, 'cronq_cancel') == 1 then
+        elseif undone and try('HEXISTS', t .. ids[i], 'cronq_cancel') == 1 then
             status[i] = 'c'
         else
             status[i] = 'o'
             written = written + 1
-            gone[written] = id
-            call('LREM', active, crowded and code % 32 >= 16 and 1 or -1, id)
-            local kind, a = code % 8, first[i]
+            gone[written], young[written] = ids[i], is_young
+        end
+    end
+    return status, gone, young, written
+end
+
+local function settle(p, at, n)
+    local ids, codes, first, kinds = {}, {}, {}, {}
+    local last, code
+    for i = 1, n do
+        local text = ARGV[at + 1]
+        if text ~= last then
+            last, code = text, tonumber(text)
+            kinds[code % 8] = true
+        end
+        ids[i], codes[i], first[i] = ARGV[at], code, at + 2
+        at = at + 2 + ARGUMENTS[code % 16]
+    end
+    local active, lease, t = p .. 'active', p .. 'lease', p .. 't:'
+    local scores = call('ZMSCORE', lease, unpack(ids))
+    local length = check(p, active, kinds)
+    local status, gone, young, written = judge(p, t, ids, codes, scores)
+    if written == 0 then return status end
+    remove(active, gone, young, written, length)
+    call('ZREM', lease, unpack(gone))
+    local dead, back = {}, {}
+    local processed, failed = 0, 0
+    for i = 1, n do
+        if status[i] == 'o' then
+            local id, a = ids[i], first[i]
+            code = codes[i]
+            local kind = code % 8
             if kind == 0 then
                 dead[#dead + 1] = t .. id
-                processed = processed + 1
                 if code % 16 >= 8 then free_lock(ARGV[a], id) end
             elseif kind == 1 then
                 rewrite(t .. id, ARGV[a], 'completed')
@@ -84,9 +126,9 @@ local function settle(p, at, n)
             end
         end
     end
-    if written > 0 then call('ZREM', p .. 'lease', unpack(gone)) end
     if #dead > 0 then call('UNLINK', unpack(dead)) end
     if #back > 0 then call('RPUSH', p .. 'pending', unpack(back)) end
+    processed = processed + #dead
     if processed > 0 then count(p, processed, failed, date, day_end) end
     if kinds[3] then trim_archive(p, ARGV[5], ARGV[6]) end
     return status
@@ -115,15 +157,17 @@ local function take(k, want)
     local r = top + 3
     for i = 1, #popped do
         local id = popped[i]
-        local key = t .. id
-        local message = try('HGET', key, 'msg')
+        local key, message = t .. id, nil
+        if n == 0 then
+            local fields = try('HMGET', key, 'msg', 'pending_since')
+            message = fields[1]
+            reply[top + 3] = fields[2] or ''
+        else
+            message = try('HGET', key, 'msg')
+        end
         if type(message) == 'string' then
             call('HSET', key, 'state', 'active')
             n = n + 1
-            if n == 1 then
-                local since = try('HGET', key, 'pending_since')
-                reply[top + 3] = type(since) == 'string' and since or ''
-            end
             ids[n] = id
             leases[2 * n - 1], leases[2 * n] = score, id
             reply[r + 1], reply[r + 2] = id, message
@@ -131,7 +175,6 @@ local function take(k, want)
         end
     end
     reply[top + 2] = n
-    reply[top + 3] = reply[top + 3] or ''
     reply[2] = reply[2] + #popped - n
     if n > 0 then
         call('LPUSH', p .. 'active', unpack(ids))
@@ -141,11 +184,14 @@ local function take(k, want)
     return n
 end
 
--- Does the queue hold anything that may be taken? Reads the types of what take writes.
+-- Does the queue hold anything that may be taken? Reads the types of what take writes,
+-- unless its outcomes were written: then they are right.
 local function ready(p)
     if call('LLEN', p .. 'pending') == 0 then return false end
-    call('LLEN', p .. 'active')
-    call('ZCARD', p .. 'lease')
+    if not settled[p] then
+        call('LLEN', p .. 'active')
+        call('ZCARD', p .. 'lease')
+    end
     return call('EXISTS', p .. 'paused') == 0
 end
 
@@ -158,6 +204,7 @@ for _ = 1, sections do
     local key, size, n = KEYS[tonumber(ARGV[at])], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
     local ok, status = pcall(settle, key, at + 3, n)
     if ok then
+        settled[key] = true
         statuses[#statuses + 1] = table.concat(status)
     else
         complain(status)
