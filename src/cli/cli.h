@@ -135,6 +135,7 @@ extern const cq_cli_command cq_cli_bench;
 extern const cq_cli_command cq_cli_completion;
 extern const cq_cli_command cq_cli_config;
 extern const cq_cli_command cq_cli_cron;
+extern const cq_cli_command cq_cli_dash;
 extern const cq_cli_command cq_cli_fsck;
 extern const cq_cli_command cq_cli_help_command;
 extern const cq_cli_command cq_cli_man;

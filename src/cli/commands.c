@@ -7,6 +7,7 @@ static const cq_cli_command *const verbs[] = {
     &cq_cli_server,
     &cq_cli_push,
     &cq_cli_stats,
+    &cq_cli_dash,
     &cq_cli_queue,
     &cq_cli_fsck,
     &cq_cli_cron,
