@@ -16,11 +16,22 @@ CRONQ_BEGIN
 typedef struct cronq_command_options {
     size_t struct_size;      /* set by CRONQ_COMMAND_OPTIONS() */
     const char *const *argv; /* required, NULL-terminated. No shell is involved; argv[0]
-                                without a slash is looked for in PATH. */
+                                without a slash is looked for in PATH. Others may be
+                                placeholders, see cronq_command_handle. */
     const char *dir;         /* where it runs; default: the directory of this process */
     const char *const *env;  /* "NAME=VALUE", NULL-terminated; may be NULL */
     int64_t timeout_ms;      /* stop it after this, whatever the task says; 0: none */
     int64_t kill_grace_ms;   /* between SIGTERM and SIGKILL; 0: 2,000 */
+    bool shell;        /* argv[0] is a script of /bin/sh, the others are its $1, $2… */
+    const char *user;  /* name or number, who runs it; another one needs root */
+    const char *group; /* the same; default: that of user */
+    int64_t memory_bytes;    /* limits; 0: those of this process */
+    int64_t cpu_time_s;      /* of each process */
+    int64_t file_bytes;      /* of each file that is written */
+    int64_t process_count;   /* threads are counted too */
+    int64_t open_file_count; /* of each process */
+    size_t output_bytes;     /* kept as the result; 0: 65,536; at most 1 MiB */
+    const char *cgroup;      /* directory of cgroup2 for a group each run; see below */
 } cronq_command_options;
 
 #define CRONQ_COMMAND_OPTIONS(...)                                                 \
@@ -39,21 +50,39 @@ cronq_status cronq_command_new(const cronq_command_options *options, cronq_comma
 /* NULL is fine. No attempt may be running it. */
 void cronq_command_free(cronq_command *command);
 
+/* The cgroup that systemd delegated to this process (Delegate=yes), for the options. This
+ * process moves into a group "worker" of its own there. ENOENT: there is none. Once a
+ * process. */
+cronq_status cronq_command_cgroup(char *path, size_t size, cronq_error *err)
+    CRONQ_CHECKED;
+
 /* A cronq_handler; command is the cronq_command:
  *     cronq_server_add(server, "image:resize", cronq_command_handle, command, NULL, err)
  *
+ * An argument that is {payload}, {payload.KEY} (a member of a payload that is a JSON
+ * object), {task_id}, {queue}, {type}, {retry} or {max_retry} becomes one argument with
+ * that text. A task whose text has a NUL, or begins with "-" where no "--" stands before
+ * it, fails without further retries.
+ *
  * The payload is its standard input. Its environment is PATH, HOME, LANG, TZ, LC_ALL, the
  * options' env, CRONQ_TASK_ID, CRONQ_QUEUE, CRONQ_TYPE, CRONQ_RETRY, CRONQ_MAX_RETRY and,
- * when the task has that header, TRACEPARENT; nothing else. It gets a session of its own
- * and no descriptor but 0, 1 and 2, and dies with this thread.
+ * when the task has that header, TRACEPARENT; nothing else (with a user also HOME, USER
+ * and LOGNAME of that). It gets a session of its own, no descriptor but 0, 1 and 2, umask
+ * 077, no core dumps, and can not gain rights (no_new_privs).
  *
- * Exit code 0: done; the first 64 KiB of its standard output are the result, which is
- * kept when the task has a retention (that it could not be kept is logged and is no
+ * A keeper process stands between this one and the command: whatever the command starts,
+ * in sessions of its own too, is stopped with it, and is dead before the task's outcome
+ * is known, also when this process or thread dies. With a cgroup memory_bytes and
+ * process_count are limits of all its processes together, else of each process
+ * (RLIMIT_AS) and of all of its user's (RLIMIT_NPROC, which root does not have).
+ *
+ * Exit code 0: done; the first output_bytes of its standard output are the result, which
+ * is kept when the task has a retention (that it could not be kept is logged and is no
  * failure: the work is done). 65 and 75: see above. Any other, and a signal
  * ("signal: SIGSEGV"): failure. The last line that it wrote to standard error is the
- * text. When the attempt is cancelled or its time is over, the process group gets
- * SIGTERM, and SIGKILL after the grace. What is left of the group when the command itself
- * has ended is killed. */
+ * text. When the attempt is cancelled or its time is over, all its processes get SIGTERM,
+ * and SIGKILL after the grace. What is left of them when the command itself has ended is
+ * killed. */
 cronq_status cronq_command_handle(cronq_attempt *attempt, void *command);
 
 typedef enum cronq_join_kind {

@@ -19,13 +19,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define CGROUP_BYTES 4096
+
 typedef struct worker_parts {
     cronq_config *config;
     cronq_log_file *log;
     cronq_logger logger;
     cronq_command **commands; /* one a task of the file; NULL: it has none */
     size_t command_count;
-    cronq_metrics *metrics; /* NULL: nobody asks for them */
+    char cgroup[CGROUP_BYTES]; /* for theirs; empty: none */
+    cronq_metrics *metrics;    /* NULL: nobody asks for them */
     cronq_server *server;
     cronq_devserver *devserver;
     cq_telemetry telemetry;
@@ -192,8 +195,11 @@ static cronq_status add_task(worker_parts *worker, size_t index, cronq_error *er
     cronq_handler *handler = task->command ? cronq_command_handle : NULL;
 
     if (task->command) {
-        cronq_status status = cronq_command_new(task->command, command, err);
+        cronq_command_options options = *task->command;
+        cronq_status status;
 
+        options.cgroup = worker->cgroup;
+        status = cronq_command_new(&options, command, err);
         if (status)
             return status;
     }
@@ -201,6 +207,17 @@ static cronq_status add_task(worker_parts *worker, size_t index, cronq_error *er
         return cronq_server_cron_add(worker->server, task->cron_spec, task->pattern,
                                      handler, *command, task->entry, NULL, err);
     return cronq_server_add(worker->server, task->pattern, handler, *command, NULL, err);
+}
+
+/* Without one, commands have the limits that need none. */
+static void find_cgroup(worker_parts *worker)
+{
+    cronq_error err;
+    cronq_status status =
+        cronq_command_cgroup(worker->cgroup, sizeof worker->cgroup, &err);
+
+    if (status && status != CRONQ_ENOENT)
+        CQ_WARN(&worker->logger, "commands get no cgroups: %s", err.text);
 }
 
 /* Where a task of the file does not fit, the file is to blame. */
@@ -213,6 +230,7 @@ static int add_tasks(const cq_cli *cli, worker_parts *worker, const char *path)
     if (!worker->commands)
         return cq_cli_fail(cli, CQ_CLI_RUNTIME, "out of memory");
     worker->command_count = count;
+    find_cgroup(worker);
     for (size_t i = 0; i < count; i++) {
         const cronq_config_task *task = cronq_config_task_at(worker->config, i);
 

@@ -6,6 +6,9 @@
 #include <cronq/cron.h>
 #include <stdio.h>
 
+#define KIB ((size_t)1 << 10)
+#define MIB ((int64_t)1 << 20)
+
 enum { OVERLAP_ALLOW, OVERLAP_SKIP };
 
 typedef struct task_build {
@@ -54,7 +57,11 @@ static void check_use(const task_build *t)
                                          CQ_K_TASK_OVERLAP,   CQ_K_TASK_PAYLOAD,
                                          CQ_K_TASK_QUEUE,     CQ_K_TASK_MAX_RETRY,
                                          CQ_K_TASK_RETENTION, CQ_K_TASK_UNIQUE };
-    static const cq_key of_commands[] = { CQ_K_TASK_DIR, CQ_K_TASK_ENV };
+    static const cq_key of_commands[] = {
+        CQ_K_TASK_DIR,        CQ_K_TASK_ENV,       CQ_K_TASK_SHELL, CQ_K_TASK_USER,
+        CQ_K_TASK_KILL_GRACE, CQ_K_TASK_MEMORY,    CQ_K_TASK_CPU,   CQ_K_TASK_PROCESSES,
+        CQ_K_TASK_OPEN_FILES, CQ_K_TASK_FILE_SIZE, CQ_K_TASK_OUTPUT
+    };
     bool has_command = is_there(get(t, CQ_K_TASK_COMMAND));
     bool has_cron = is_there(get(t, CQ_K_TASK_CRON));
     shown path;
@@ -204,11 +211,31 @@ static const char *const *build_env(const task_build *t)
     return env;
 }
 
+/* "USER:GROUP" in two; an empty part is as if it were not there. */
+static bool split_user(const task_build *t, const char **user, const char **group)
+{
+    const cq_value *value = get(t, CQ_K_TASK_USER);
+    const char *colon = value->given ? strchr(value->text, ':') : NULL;
+    size_t len = colon ? (size_t)(colon - value->text) : value->len;
+
+    if (!value->given)
+        return true;
+    *user = len > 0 ? cq_build_text(t->all, "%.*s", (int)len, value->text) : NULL;
+    *group = colon && colon[1] ? colon + 1 : NULL;
+    return len == 0 || *user;
+}
+
+static int64_t number(const task_build *t, cq_key key)
+{
+    return get(t, key)->number;
+}
+
 static const cronq_command_options *build_command(const task_build *t)
 {
     cronq_command_options *command;
+    const char *user = NULL, *group = NULL;
 
-    if (!get(t, CQ_K_TASK_COMMAND)->given)
+    if (!get(t, CQ_K_TASK_COMMAND)->given || !split_user(t, &user, &group))
         return NULL;
     command = cq_build_take(t->all, 1, sizeof *command);
     if (!command)
@@ -216,7 +243,16 @@ static const cronq_command_options *build_command(const task_build *t)
     *command =
         *CRONQ_COMMAND_OPTIONS(.argv = get(t, CQ_K_TASK_COMMAND)->texts,
                                .dir = get(t, CQ_K_TASK_DIR)->text, .env = build_env(t),
-                               .timeout_ms = get(t, CQ_K_TASK_TIMEOUT)->number);
+                               .timeout_ms = number(t, CQ_K_TASK_TIMEOUT),
+                               .kill_grace_ms = number(t, CQ_K_TASK_KILL_GRACE),
+                               .shell = number(t, CQ_K_TASK_SHELL) != 0, .user = user,
+                               .group = group,
+                               .memory_bytes = number(t, CQ_K_TASK_MEMORY) * MIB,
+                               .cpu_time_s = (number(t, CQ_K_TASK_CPU) + 999) / 1000,
+                               .file_bytes = number(t, CQ_K_TASK_FILE_SIZE) * MIB,
+                               .process_count = number(t, CQ_K_TASK_PROCESSES),
+                               .open_file_count = number(t, CQ_K_TASK_OPEN_FILES),
+                               .output_bytes = (size_t)number(t, CQ_K_TASK_OUTPUT) * KIB);
     return command;
 }
 

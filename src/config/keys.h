@@ -127,9 +127,18 @@ X(RETRY_CAP, "WorkConf.Retry.Cap", TIME, 0, CQ_TEN_YEARS_S, NULL, "86400", "see 
 X(RETRY_MAX, "WorkConf.Retry.MaxRetry", INT, 0, 2147483647, NULL, "25", "for entries that do not say; 0: none") \
 X(TASKS, "Tasks", SECTIONS, 0, 1000, NULL, "", "commands to run, and entries that push by the clock") \
 X(TASK_PATTERN, "Tasks[].Pattern", TEXT, 1, 1024, NULL, "required", "types of tasks that begin with it; the type that an entry pushes") \
-X(TASK_COMMAND, "Tasks[].Command", TEXTS, 1, 1000, NULL, "", "program and arguments, no shell; without it the entry is only pushed") \
+X(TASK_COMMAND, "Tasks[].Command", TEXTS, 1, 1000, NULL, "", "program and arguments, no shell, see [commands](commands.md); without it the entry is only pushed") \
+X(TASK_SHELL, "Tasks[].Shell", BOOL, 0, 0, NULL, "false", "the first text of Command is a script of /bin/sh, the others are its $1, $2, …") \
 X(TASK_DIR, "Tasks[].Dir", TEXT, 1, 4095, NULL, "", "directory in which the command runs") \
 X(TASK_ENV, "Tasks[].Env", PAIRS, 0, 1000, NULL, "", "its environment, beside PATH, HOME, LANG, TZ, LC_ALL and CRONQ_*") \
+X(TASK_USER, "Tasks[].User", TEXT, 1, 200, NULL, "that of the worker", "USER or USER:GROUP, names or numbers, to run the command as; another one needs root") \
+X(TASK_KILL_GRACE, "Tasks[].KillGrace", TIME, 0, CQ_TEN_YEARS_S, NULL, "2", "from SIGTERM to SIGKILL when the command is stopped; 0: the default") \
+X(TASK_MEMORY, "Tasks[].MemoryMiB", INT, 0, 1048576, NULL, "0", "limit of the command's memory; 0: none") \
+X(TASK_CPU, "Tasks[].CPUTime", TIME, 0, CQ_TEN_YEARS_S, NULL, "0", "limit of each of its processes, in whole seconds; 0: none") \
+X(TASK_PROCESSES, "Tasks[].MaxProcesses", INT, 0, 1000000, NULL, "0", "limit of its processes and threads; 0: none") \
+X(TASK_OPEN_FILES, "Tasks[].MaxOpenFiles", INT, 0, 1000000, NULL, "0", "limit of each of its processes; 0: that of the worker") \
+X(TASK_FILE_SIZE, "Tasks[].MaxFileMiB", INT, 0, 1048576, NULL, "0", "limit of each file that it writes; 0: none") \
+X(TASK_OUTPUT, "Tasks[].OutputKiB", INT, 0, 1024, NULL, "64", "how much of its output is kept as the result; 0: the default") \
 X(TASK_TIMEOUT, "Tasks[].Timeout", TIME, 0, CQ_TEN_YEARS_S, NULL, "1800 for entries, else none", "after which the command is stopped; 0: the default") \
 X(TASK_CRON, "Tasks[].Cron", TEXT, 1, 1024, NULL, "", "when to push: five fields, six with seconds first, or @every and the like") \
 X(TASK_NAME, "Tasks[].Name", TEXT, 1, 200, NULL, "a hash of the entry", "id of the entry") \

@@ -1,36 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* command.c - tasks that run a command.
- *
- * Invariants: a cronq_command does not change after its creation; everything in it is in
- * its arena. env is complete but for what an attempt adds. */
-#include <cronq/handlers.h>
+/* command.c - the options of a command, checked and kept. */
+#include "handlers/command.h"
 
-#include "base/arena.h"
 #include "base/error.h"
 #include "base/options.h"
-#include "handlers/process.h"
+#include "handlers/account.h"
+#include "handlers/template.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define ARENA_LIMIT_BYTES ((size_t)4 << 20)
 #define GRACE_MS          2000
 #define MAX_TIME_MS       ((int64_t)315360000 * 1000)
 #define MAX_TEXTS         1000 /* of argv and env */
-#define OWN_VARIABLES     6
+#define MAX_OUTPUT_BYTES  ((size_t)1 << 20)
+#define MAX_BYTES         ((int64_t)1 << 50)
+#define MAX_COUNT         1000000
+#define OF_ACCOUNT        3 /* variables */
 #define STANDARD_PATH     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define TRACE_BYTES       128
-
-struct cronq_command {
-    cq_arena arena;
-    const char *const *argv;
-    const char *const *env;
-    size_t env_count;
-    const char *search_path; /* PATH of env */
-    const char *dir;
-    int64_t timeout_ms, grace_ms;
-};
 
 static const char *const inherited[] = { "PATH", "HOME", "LANG", "TZ", "LC_ALL" };
 
@@ -41,6 +30,52 @@ static size_t count_texts(const char *const *texts)
     while (texts && texts[count])
         count++;
     return count;
+}
+
+typedef struct range {
+    const char *name;
+    int64_t value, most;
+} range;
+
+static cronq_status check_numbers(const cronq_command_options *options, cronq_error *err)
+{
+    const range ranges[] = {
+        { "timeout_ms", options->timeout_ms, MAX_TIME_MS },
+        { "kill_grace_ms", options->kill_grace_ms, MAX_TIME_MS },
+        { "memory_bytes", options->memory_bytes, MAX_BYTES },
+        { "cpu_time_s", options->cpu_time_s, MAX_TIME_MS },
+        { "file_bytes", options->file_bytes, MAX_BYTES },
+        { "process_count", options->process_count, MAX_COUNT },
+        { "open_file_count", options->open_file_count, MAX_COUNT },
+        { "output_bytes",
+          options->output_bytes > MAX_OUTPUT_BYTES ? INT64_MAX
+                                                   : (int64_t)options->output_bytes,
+          (int64_t)MAX_OUTPUT_BYTES },
+    };
+
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        if (ranges[i].value < 0 || ranges[i].value > ranges[i].most)
+            return cq_fail(err, CRONQ_EINVAL, "command: %s %lld is not 0 to %lld",
+                           ranges[i].name, (long long)ranges[i].value,
+                           (long long)ranges[i].most);
+    return CRONQ_OK;
+}
+
+static cronq_status check_argv(const char *const *argv, bool *has_placeholders,
+                               cronq_error *err)
+{
+    for (size_t i = 0; argv[i]; i++) {
+        cronq_error why = { 0 };
+        bool is_placeholder = false;
+        cronq_status status = cq_template_check(argv[i], &is_placeholder, &why);
+
+        if (!status && is_placeholder && i == 0)
+            status = cq_fail(&why, CRONQ_EINVAL, "the program can not be a placeholder");
+        if (status)
+            return cq_fail(err, status, "command: argv[%zu]: %s", i, why.text);
+        *has_placeholders |= is_placeholder;
+    }
+    return CRONQ_OK;
 }
 
 static cronq_status check(const cronq_command_options *options, cronq_error *err)
@@ -56,13 +91,7 @@ static cronq_status check(const cronq_command_options *options, cronq_error *err
     for (size_t i = 0; i < env; i++)
         if (!strchr(options->env[i], '=') || options->env[i][0] == '=')
             return cq_fail(err, CRONQ_EINVAL, "command: env[%zu] is not NAME=VALUE", i);
-    if (options->timeout_ms < 0 || options->timeout_ms > MAX_TIME_MS)
-        return cq_fail(err, CRONQ_EINVAL, "command: timeout_ms %lld is not 0 to %lld",
-                       (long long)options->timeout_ms, (long long)MAX_TIME_MS);
-    if (options->kill_grace_ms < 0 || options->kill_grace_ms > MAX_TIME_MS)
-        return cq_fail(err, CRONQ_EINVAL, "command: kill_grace_ms %lld is not 0 to %lld",
-                       (long long)options->kill_grace_ms, (long long)MAX_TIME_MS);
-    return CRONQ_OK;
+    return check_numbers(options, err);
 }
 
 static const char *copy_text(cq_arena *arena, const char *text)
@@ -94,8 +123,7 @@ static const char *find_variable(const char *const *env, size_t count, const cha
     return NULL;
 }
 
-/* A text of the arena, formatted; NULL when out of memory. */
-static const char *variable(cq_arena *arena, const char *name, const char *value)
+const char *cq_command_variable(cq_arena *arena, const char *name, const char *value)
 {
     size_t size = strlen(name) + strlen(value) + 2;
     char *text = cq_arena_alloc(arena, size);
@@ -105,45 +133,134 @@ static const char *variable(cq_arena *arena, const char *name, const char *value
     return text;
 }
 
-/* What is inherited, unless it is replaced, and then the options' own. */
-static bool copy_env(cronq_command *command, const char *const *own)
+/* argv, or for a shell: sh -c SCRIPT sh ARGUMENT… */
+static const char *const *copy_argv(cq_arena *arena, const cronq_command_options *options)
 {
-    size_t inherited_count = sizeof inherited / sizeof inherited[0], count = 0;
+    size_t count = count_texts(options->argv);
+    const char **argv;
+
+    if (!options->shell)
+        return copy_texts(arena, options->argv);
+    argv = cq_arena_calloc(arena, count + 4, sizeof *argv);
+    if (!argv)
+        return NULL;
+    argv[0] = argv[3] = "sh";
+    argv[1] = "-c";
+    for (size_t i = 0; i < count; i++)
+        if (!(argv[i == 0 ? 2 : i + 3] = copy_text(arena, options->argv[i])))
+            return NULL;
+    return argv;
+}
+
+/* What a variable of our own environment, or of the account, is to the command. */
+static const char *inherit(const char *name, const cq_account *account)
+{
+    const char *value = getenv(name);
+
+    if (account->user.is_set && strcmp(name, "HOME") == 0)
+        return account->home;
+    return value || strcmp(name, "PATH") != 0 ? value : STANDARD_PATH;
+}
+
+static bool add_variable(cronq_command *command, const char **env, const char *name,
+                         const char *value)
+{
+    env[command->env_count] = cq_command_variable(&command->arena, name, value);
+    return env[command->env_count++] != NULL;
+}
+
+/* What is inherited, unless it is replaced, and then the options' own. */
+static bool copy_env(cronq_command *command, const cq_account *account,
+                     const char *const *own)
+{
+    size_t inherited_count = sizeof inherited / sizeof inherited[0];
     size_t own_count = count_texts(own);
-    const char **env =
-        cq_arena_calloc(&command->arena, inherited_count + own_count + 1, sizeof *env);
+    const char **env = cq_arena_calloc(
+        &command->arena, inherited_count + OF_ACCOUNT + own_count + 1, sizeof *env);
 
     if (!env)
         return false;
     for (size_t i = 0; i < inherited_count; i++) {
-        const char *value = getenv(inherited[i]);
+        const char *value = inherit(inherited[i], account);
 
-        if (!value && i == 0)
-            value = STANDARD_PATH;
         if (value && !find_variable(own, own_count, inherited[i]) &&
-            !(env[count++] = variable(&command->arena, inherited[i], value)))
+            !add_variable(command, env, inherited[i], value))
             return false;
     }
+    if (account->user.is_set && account->name &&
+        (!add_variable(command, env, "USER", account->name) ||
+         !add_variable(command, env, "LOGNAME", account->name)))
+        return false;
     for (size_t i = 0; i < own_count; i++)
-        if (!(env[count++] = copy_text(&command->arena, own[i])))
+        if (!(env[command->env_count++] = copy_text(&command->arena, own[i])))
             return false;
     command->env = env;
-    command->env_count = count;
-    command->search_path = find_variable(env, count, "PATH");
+    command->search_path = find_variable(env, command->env_count, "PATH");
     return true;
 }
 
-static bool copy_options(cronq_command *command, const cronq_command_options *options)
+/* What a cgroup limits for all processes together is not limited for each. */
+static cronq_status take_limits(cronq_command *command,
+                                const cronq_command_options *options, cronq_error *err)
 {
+    const cq_cgroup *cgroup = &command->cgroup;
+
+    command->limits = (cq_process_limits){
+        .memory_bytes = cgroup->has_memory ? 0 : options->memory_bytes,
+        .cpu_s = options->cpu_time_s,
+        .file_bytes = options->file_bytes,
+        .processes = cgroup->has_pids ? 0 : options->process_count,
+        .open_files = options->open_file_count,
+    };
+    command->cgroup_memory_bytes = cgroup->has_memory ? options->memory_bytes : 0;
+    command->cgroup_processes = cgroup->has_pids ? options->process_count : 0;
+    if (command->limits.processes > 0 &&
+        (command->user.is_set ? command->user.uid : geteuid()) == 0)
+        return cq_fail(err, CRONQ_EINVAL,
+                       "command: process_count does not hold for root without a cgroup "
+                       "that limits pids: give the command a user");
+    return CRONQ_OK;
+}
+
+static cronq_status take_texts(cronq_command *command, const cq_account *account,
+                               const cronq_command_options *options, cronq_error *err)
+{
+    cq_arena *arena = &command->arena;
+
+    command->argv = copy_argv(arena, options);
+    if (!command->argv || !copy_env(command, account, options->env))
+        return cq_fail_nomem(err);
+    if (options->dir && *options->dir && !(command->dir = copy_text(arena, options->dir)))
+        return cq_fail_nomem(err);
+    if (command->cgroup.base &&
+        !(command->cgroup.base = copy_text(arena, options->cgroup)))
+        return cq_fail_nomem(err);
+    return CRONQ_OK;
+}
+
+static cronq_status take(cronq_command *command, const cronq_command_options *options,
+                         cronq_error *err)
+{
+    cq_account account;
+    cronq_error why = { 0 };
+    cronq_status status;
+
+    command->is_shell = options->shell;
     command->timeout_ms = options->timeout_ms;
     command->grace_ms = options->kill_grace_ms ? options->kill_grace_ms : GRACE_MS;
-    command->argv = copy_texts(&command->arena, options->argv);
-    if (options->dir && *options->dir) {
-        command->dir = copy_text(&command->arena, options->dir);
-        if (!command->dir)
-            return false;
-    }
-    return command->argv && copy_env(command, options->env);
+    command->output_bytes = options->output_bytes;
+    status = check_argv(options->argv, &command->has_placeholders, err);
+    if (status)
+        return status;
+    status =
+        cq_account_find(options->user, options->group, &command->arena, &account, &why);
+    if (!status && options->cgroup && *options->cgroup)
+        status = cq_cgroup_check(options->cgroup, &command->cgroup, &why);
+    if (status)
+        return cq_fail(err, status, "command: %s", why.text);
+    command->user = account.user;
+    status = take_limits(command, options, err);
+    return status ? status : take_texts(command, &account, options, err);
 }
 
 cronq_status cronq_command_new(const cronq_command_options *options, cronq_command **out,
@@ -162,9 +279,10 @@ cronq_status cronq_command_new(const cronq_command_options *options, cronq_comma
     if (!command)
         return cq_fail_nomem(err);
     cq_arena_init(&command->arena, ARENA_LIMIT_BYTES);
-    if (!copy_options(command, &own)) {
+    status = take(command, &own, err);
+    if (status) {
         cronq_command_free(command);
-        return cq_fail_nomem(err);
+        return status;
     }
     *out = command;
     return CRONQ_OK;
@@ -176,144 +294,4 @@ void cronq_command_free(cronq_command *command)
         return;
     cq_arena_release(&command->arena);
     free(command);
-}
-
-/* A header is anybody's text: only what can be a traceparent is passed on. */
-static bool is_trace(const char *text)
-{
-    size_t len = text ? strspn(text, "0123456789abcdef-") : 0;
-
-    return len > 0 && len < TRACE_BYTES && text[len] == '\0';
-}
-
-/* The command's environment and what this attempt adds, which wins; NULL: no memory. */
-static const char *const *attempt_env(const cronq_command *command,
-                                      const cronq_attempt *attempt, cq_arena *arena)
-{
-    size_t count = command->env_count;
-    const char **env = cq_arena_calloc(arena, count + OWN_VARIABLES + 1, sizeof *env);
-    const char *trace = cronq_attempt_header(attempt, "traceparent");
-    char retry[16], max_retry[16];
-    const struct {
-        const char *name, *value;
-    } own[OWN_VARIABLES] = {
-        { "CRONQ_TASK_ID", cronq_attempt_task_id(attempt) },
-        { "CRONQ_QUEUE", cronq_attempt_queue(attempt) },
-        { "CRONQ_TYPE", cronq_attempt_type(attempt) },
-        { "CRONQ_RETRY", retry },
-        { "CRONQ_MAX_RETRY", max_retry },
-        { "TRACEPARENT", is_trace(trace) ? trace : NULL },
-    };
-
-    if (!env)
-        return NULL;
-    snprintf(retry, sizeof retry, "%d", (int)cronq_attempt_retry_count(attempt));
-    snprintf(max_retry, sizeof max_retry, "%d", (int)cronq_attempt_max_retry(attempt));
-    memcpy(env, command->env, count * sizeof *env);
-    for (size_t i = 0; i < OWN_VARIABLES; i++)
-        if (own[i].value && !(env[count++] = variable(arena, own[i].name, own[i].value)))
-            return NULL;
-    return env;
-}
-
-/* The work is done: a result that can not be kept is no reason to do it again. */
-static cronq_status succeed(cronq_attempt *attempt, const cq_process_result *result)
-{
-    cronq_bytes output = { result->output.data, result->output.len };
-    cronq_error err = { 0 };
-
-    if (result->output_is_cut)
-        cronq_attempt_log(attempt, CRONQ_LOG_WARN,
-                          "the command wrote more than %zu bytes: its result is cut",
-                          CQ_PROCESS_OUTPUT_BYTES);
-    if (output.len > 0 && cronq_attempt_write_result(attempt, output, &err) != CRONQ_OK)
-        cronq_attempt_log(attempt, CRONQ_LOG_WARN, "the result could not be kept: %s",
-                          err.text);
-    return CRONQ_OK;
-}
-
-static cronq_status fail_exit(cronq_attempt *attempt, const cq_process_result *result)
-{
-    const char *line = result->error_line;
-    char standard[40];
-
-    if (!*line) {
-        snprintf(standard, sizeof standard, "exit status %d", result->code);
-        line = standard;
-    }
-    if (result->code == CRONQ_COMMAND_SKIP_RETRY)
-        return cronq_attempt_skip_retry(attempt, "%s", line);
-    if (result->code == CRONQ_COMMAND_RETRY_LATER)
-        return cronq_attempt_retry_in(attempt, CRONQ_OWN_DELAY, false, "%s", line);
-    return cronq_attempt_fail(attempt, "%s", line);
-}
-
-static cronq_status outcome(cronq_attempt *attempt, const cronq_command *command,
-                            const cq_process_result *result)
-{
-    const char *name = result->signal ? sigabbrev_np(result->signal) : NULL;
-
-    if (result->end == CQ_PROCESS_EXITED && result->code == 0)
-        return succeed(attempt, result);
-    if (result->stop == CQ_PROCESS_CANCELLED) {
-        cronq_status why = cronq_attempt_cancel_reason(attempt);
-
-        return why ? why : CRONQ_ECANCELED;
-    }
-    if (result->stop == CQ_PROCESS_TIMED_OUT)
-        return cronq_attempt_fail(attempt, "stopped: it took longer than %lld ms",
-                                  (long long)command->timeout_ms);
-    if (result->end == CQ_PROCESS_LOST)
-        return cronq_attempt_fail(attempt, "its exit status was taken by this process: "
-                                           "SIGCHLD must not be ignored");
-    if (result->end == CQ_PROCESS_SIGNALED && name)
-        return cronq_attempt_fail(attempt, "signal: SIG%s", name);
-    if (result->end == CQ_PROCESS_SIGNALED)
-        return cronq_attempt_fail(attempt, "signal: %d", result->signal);
-    return fail_exit(attempt, result);
-}
-
-static bool ask_cancelled(void *arg)
-{
-    return cronq_attempt_cancelled(arg);
-}
-
-static cronq_status run_attempt(cronq_attempt *attempt, const cronq_command *command,
-                                cq_arena *arena)
-{
-    char path[PATH_MAX];
-    cq_process_request request = { .path = path,
-                                   .argv = command->argv,
-                                   .env = attempt_env(command, attempt, arena),
-                                   .dir = command->dir,
-                                   .input = cronq_attempt_payload(attempt),
-                                   .cancel_fd = cronq_attempt_cancel_fd(attempt),
-                                   .is_cancelled = ask_cancelled,
-                                   .arg = attempt,
-                                   .timeout_ms = command->timeout_ms,
-                                   .grace_ms = command->grace_ms };
-    cq_process_result result;
-    cronq_error err = { 0 };
-    cronq_status status;
-
-    if (!request.env)
-        return cronq_attempt_fail(attempt, "out of memory");
-    if (cq_process_find(command->argv[0], command->search_path, path, sizeof path,
-                        &err) ||
-        cq_process_run(&request, &result, &err))
-        return cronq_attempt_fail(attempt, "%s", err.text);
-    status = outcome(attempt, command, &result);
-    cq_process_result_release(&result);
-    return status;
-}
-
-cronq_status cronq_command_handle(cronq_attempt *attempt, void *command)
-{
-    cq_arena arena;
-    cronq_status status;
-
-    cq_arena_init(&arena, ARENA_LIMIT_BYTES);
-    status = run_attempt(attempt, command, &arena);
-    cq_arena_release(&arena);
-    return status;
 }

@@ -217,6 +217,92 @@ static void retry_later_uses_up_no_retry(void **state)
     stop(&f);
 }
 
+/* One argument each, whatever is in it: no word is split and no sign is special. */
+static void placeholders_become_one_argument_each(void **state)
+{
+    static const struct {
+        const char *payload, *result;
+    } rows[] = {
+        { "{\"name\": \"a; $(touch /tmp/x) '\\\" *\"}", "[a; $(touch /tmp/x) '\" *]" },
+        { "{\"name\": \"\"}", "[]" },
+        { "{\"name\": \"-n\"}", "[-n]" },
+        { "{\"name\": 1.5}", "[1.5]" },
+        { "{\"name\": true}", "[true]" },
+        { "{\"name\": [1, {\"a\": \"b c\"}]}", "[[1,{\"a\":\"b c\"}]]" },
+        { "{\"name\": \"line\\nline\"}", "[line\nline]" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2 * ROWS(rows); i++) {
+        const char *payload = rows[i / 2].payload;
+        char wanted[200];
+        fixture f;
+
+        snprintf(wanted, sizeof wanted, "%s[x y][{x}/{print}]%s", rows[i / 2].result,
+                 i % 2 ? "[3]" : "");
+        if (i % 2)
+            start(&f, CRONQ_COMMAND_OPTIONS(.argv =
+                                                (const char *const[]){
+                                                    "printf '[%s]' \"$@\" $#",
+                                                    "{payload.name}", "x y",
+                                                    "{x}/{print}", NULL },
+                                            .shell = true));
+        else
+            start(&f, CRONQ_COMMAND_OPTIONS(.argv = (const char *const[]){
+                                                "printf", "[%s]", "--", "{payload.name}",
+                                                "x y", "{x}/{print}", NULL }));
+        run(&f, CRONQ_TASK(.type = "t", .id = "1", .retain_for_ms = 60000,
+                           .payload = { payload, strlen(payload) }));
+        expect_result(&f, wanted);
+        stop(&f);
+    }
+}
+
+static void placeholders_of_the_task_are_filled_in(void **state)
+{
+    static const char *const argv[] = { "echo",    "{task_id}",   "{queue}",   "{type}",
+                                        "{retry}", "{max_retry}", "{payload}", NULL };
+    fixture f;
+
+    (void)state;
+    start(&f, CRONQ_COMMAND_OPTIONS(.argv = argv));
+    run(&f, CRONQ_TASK(.type = "t:x", .id = "1", .retain_for_ms = 60000, .max_retry = 3,
+                       .payload = CRONQ_LIT("all of it")));
+    expect_result(&f, "1 default t:x 0 3 all of it\n");
+    stop(&f);
+}
+
+/* However often it is tried, the task stays what it is. */
+static void text_that_fits_no_placeholder_is_not_tried_again(void **state)
+{
+    static const struct {
+        const char *arg;
+        cronq_bytes payload;
+        const char *text;
+    } rows[] = {
+        { "{payload.a}", CRONQ_LIT("no json"), "{payload.a}: the payload is not a JSON" },
+        { "{payload.a}", CRONQ_LIT("[1]"), "{payload.a}: the payload is not a JSON" },
+        { "{payload.a}", CRONQ_LIT(""), "{payload.a}: the payload is not a JSON" },
+        { "{payload.a}", CRONQ_LIT("{}"), "the payload has no member \"a\"" },
+        { "{payload.a}", CRONQ_LIT("{\"a\":null}"), "the payload has no member \"a\"" },
+        { "{payload.a}", CRONQ_LIT("{\"a\":\"-rf\"}"), "begins with \"-\"" },
+        { "{payload}", CRONQ_LIT("-rf"), "{payload}: it begins with \"-\"" },
+        { "{payload}", CRONQ_LIT("a\0b"), "{payload}: it has a NUL" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(rows); i++) {
+        const char *const argv[] = { "echo", rows[i].arg, NULL };
+        fixture f;
+
+        start(&f, CRONQ_COMMAND_OPTIONS(.argv = argv));
+        run(&f, CRONQ_TASK(.type = "t", .id = "1", .payload = rows[i].payload));
+        assert_non_null(strstr(f.why.text, rows[i].text));
+        assert_int_equal(redis_server_int(f.redis, "ZCARD asynq:{default}:archived"), 1);
+        stop(&f);
+    }
+}
+
 static void program_that_is_missing_is_a_failure(void **state)
 {
     fixture f;
@@ -293,6 +379,9 @@ static void wrong_options_name_the_field(void **state)
 {
     static const char *const argv[] = { "x", NULL }, *const none[] = { NULL },
                              *const blank[] = { "", NULL }, *const env[] = { "A", NULL };
+    static const char *const first[] = { "{payload}", NULL },
+                             *const inner[] = { "x", "--a={payload.a}", NULL },
+                             *const script[] = { "echo {payload}", NULL };
     const struct {
         const cronq_command_options *options;
         const char *text;
@@ -303,6 +392,17 @@ static void wrong_options_name_the_field(void **state)
         { CRONQ_COMMAND_OPTIONS(.argv = argv, .env = env), "env[0] is not NAME=VALUE" },
         { CRONQ_COMMAND_OPTIONS(.argv = argv, .timeout_ms = -1), "timeout_ms -1" },
         { CRONQ_COMMAND_OPTIONS(.argv = argv, .kill_grace_ms = -1), "kill_grace_ms -1" },
+        { CRONQ_COMMAND_OPTIONS(.argv = argv, .output_bytes = 2 << 20), "output_bytes" },
+        { CRONQ_COMMAND_OPTIONS(.argv = argv, .memory_bytes = -1), "memory_bytes -1" },
+        { CRONQ_COMMAND_OPTIONS(.argv = argv, .cgroup = "/tmp"),
+          "/tmp is not a cgroup2" },
+        { CRONQ_COMMAND_OPTIONS(.argv = argv, .user = "no-such"), "no user no-such" },
+        { CRONQ_COMMAND_OPTIONS(.argv = argv, .user = "64917"), "a group is needed" },
+        { CRONQ_COMMAND_OPTIONS(.argv = argv, .group = "no-such"), "no group no-such" },
+        { CRONQ_COMMAND_OPTIONS(.argv = first), "argv[0]: the program can not be" },
+        { CRONQ_COMMAND_OPTIONS(.argv = inner), "argv[1]: {payload.a} must be" },
+        { CRONQ_COMMAND_OPTIONS(.argv = script, .shell = true),
+          "argv[0]: {payload} must" },
         { NULL, "argv is empty" },
     };
 
@@ -328,6 +428,9 @@ int main(void)
         cmocka_unit_test(header_that_is_no_trace_is_not_passed_on),
         cmocka_unit_test(each_bad_end_has_its_place_and_text),
         cmocka_unit_test(retry_later_uses_up_no_retry),
+        cmocka_unit_test(placeholders_become_one_argument_each),
+        cmocka_unit_test(placeholders_of_the_task_are_filled_in),
+        cmocka_unit_test(text_that_fits_no_placeholder_is_not_tried_again),
         cmocka_unit_test(program_that_is_missing_is_a_failure),
         cmocka_unit_test(time_of_the_task_stops_the_command),
         cmocka_unit_test(time_of_the_command_stops_it_too),

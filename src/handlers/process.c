@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* process.c - run one program to its end.
  *
- * One poll loop. The group is signalled only while its leader is not reaped, so that its
- * number can not be somebody else's. When the leader has ended, the rest of the group is
- * killed, and what is in the pipes is read, but nobody is waited for: a grandchild in a
- * session of its own may hold them for ever. */
+ * One poll loop beside the keeper, which stops what is to be stopped and says how it
+ * ended when nothing of it is left. */
 #include "handlers/process.h"
 
 #include "base/clock.h"
@@ -23,8 +21,8 @@
 
 #define PIECE_BYTES      ((size_t)16 << 10)
 #define LAST_DRAIN_BYTES ((size_t)1 << 20)
-#define ASK_EVERY_MS     100 /* is_cancelled, without a cancel_fd */
-#define LOOK_EVERY_MS    20  /* has it ended?, without a pid_fd */
+#define ASK_EVERY_MS     100   /* is_cancelled, without a cancel_fd */
+#define GIVE_UP_MS       15000 /* from KILL to a keeper that does not answer */
 
 typedef struct run {
     const cq_process_request *request;
@@ -34,8 +32,9 @@ typedef struct run {
     char tail[CQ_PROCESS_LINE_BYTES];
     size_t tail_len; /* the end of what it wrote to its standard error */
     int64_t stop_ns; /* when its time is over */
-    int64_t kill_ns; /* when the grace is over */
+    int64_t kill_ns; /* when the grace is over, and then when the keeper's patience is */
     bool is_killed;
+    cq_report report; /* kind 0: none yet */
 } run;
 
 static bool is_program(const char *path)
@@ -87,7 +86,7 @@ static void feed(run *r)
 
 static void keep_output(run *r, const char *data, size_t len)
 {
-    size_t room = CQ_PROCESS_OUTPUT_BYTES - r->result->output.len;
+    size_t room = r->result->output.limit - r->result->output.len;
 
     cq_buf_append(&r->result->output, data, len < room ? len : room);
     if (len > room)
@@ -149,16 +148,17 @@ static void set_error_line(run *r)
     r->result->error_line[end - start] = '\0';
 }
 
-static void signal_group(const run *r, int number)
+static void order(const run *r, char what)
 {
-    kill(-r->child.pid, number);
+    ssize_t written = write(r->child.control, &what, 1);
+
+    (void)written; /* a keeper that is gone has seen to it */
 }
 
 static void stop(run *r, cq_process_stop why)
 {
     r->result->stop = why;
-    signal_group(r, SIGTERM);
-    signal_group(r, SIGCONT); /* a stopped process does not hear SIGTERM */
+    order(r, CQ_KEEPER_TERM);
     r->kill_ns = cq_mono_ns() + r->request->grace_ms * CQ_NS_PER_MS;
 }
 
@@ -181,16 +181,22 @@ static void check_stop(run *r, const struct pollfd *cancel)
             stop(r, CQ_PROCESS_TIMED_OUT);
         return;
     }
-    if (!r->is_killed && now >= r->kill_ns) {
-        signal_group(r, SIGKILL);
+    if (now < r->kill_ns)
+        return;
+    if (!r->is_killed) {
+        order(r, CQ_KEEPER_KILL);
         r->is_killed = true;
+        r->kill_ns = now + GIVE_UP_MS * CQ_NS_PER_MS;
+    } else {
+        kill(r->child.keeper, SIGKILL);
+        r->kill_ns = INT64_MAX;
     }
 }
 
 static int wait_ms(const run *r)
 {
     bool is_stopped = r->result->stop != CQ_PROCESS_NOT_STOPPED;
-    int64_t until = is_stopped ? (r->is_killed ? INT64_MAX : r->kill_ns) : r->stop_ns;
+    int64_t until = is_stopped ? r->kill_ns : r->stop_ns;
     int64_t ms = INT_MAX;
 
     if (until != INT64_MAX)
@@ -198,21 +204,17 @@ static int wait_ms(const run *r)
     if (!is_stopped && r->request->cancel_fd < 0 && r->request->is_cancelled &&
         ms > ASK_EVERY_MS)
         ms = ASK_EVERY_MS;
-    if (r->child.pid_fd < 0 && ms > LOOK_EVERY_MS)
-        ms = LOOK_EVERY_MS;
     if (until == INT64_MAX && ms == INT_MAX)
         return -1;
     return ms < 0 ? 0 : ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
-static bool has_ended(const run *r, const struct pollfd *pid_fd)
+/* Its report is there, or its keeper is not. */
+static bool has_ended(run *r)
 {
-    siginfo_t info = { 0 };
+    ssize_t got = read(r->child.report, &r->report, sizeof r->report);
 
-    if (r->child.pid_fd >= 0)
-        return pid_fd->revents != 0;
-    return waitid(P_PID, (id_t)r->child.pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-           info.si_pid != 0;
+    return got >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
 static void loop(run *r)
@@ -226,7 +228,7 @@ static void loop(run *r)
             { .fd = r->child.output, .events = POLLIN },
             { .fd = r->child.errors, .events = POLLIN },
             { .fd = is_stopped ? -1 : r->request->cancel_fd, .events = POLLIN },
-            { .fd = r->child.pid_fd, .events = POLLIN },
+            { .fd = r->child.report, .events = POLLIN },
         };
 
         if (poll(fds, sizeof fds / sizeof fds[0], wait_ms(r)) < 0)
@@ -238,71 +240,64 @@ static void loop(run *r)
             drain(r, &r->child.output, keep_output, LAST_DRAIN_BYTES);
         if (fds[2].revents)
             drain(r, &r->child.errors, keep_tail, LAST_DRAIN_BYTES);
-        ended = has_ended(r, &fds[4]);
+        ended = fds[4].revents && has_ended(r);
         if (!ended)
             check_stop(r, &fds[3]);
     }
 }
 
-static void reap(run *r)
+static void set_end(const cq_report *report, cq_process_result *result)
 {
-    cq_process_result *result = r->result;
-    pid_t got;
-    int status = 0;
-
-    do
-        got = waitpid(r->child.pid, &status, 0);
-    while (got < 0 && errno == EINTR);
-    if (got != r->child.pid) {
+    result->has_survivors = report->has_survivors;
+    if (report->kind != CQ_REPORT_ENDED) {
         result->end = CQ_PROCESS_LOST;
-    } else if (WIFSIGNALED(status)) {
+    } else if (WIFSIGNALED(report->value)) {
         result->end = CQ_PROCESS_SIGNALED;
-        result->signal = WTERMSIG(status);
+        result->signal = WTERMSIG(report->value);
     } else {
         result->end = CQ_PROCESS_EXITED;
-        result->code = WEXITSTATUS(status);
+        result->code = WEXITSTATUS(report->value);
     }
-}
-
-/* The leader has ended: is its body still there, so that the number is its own? */
-static bool is_ours(const run *r)
-{
-    siginfo_t info;
-
-    return waitid(P_PID, (id_t)r->child.pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 static void finish(run *r)
 {
-    if (is_ours(r))
-        signal_group(r, SIGKILL);
     drain(r, &r->child.output, keep_output, LAST_DRAIN_BYTES);
     drain(r, &r->child.errors, keep_tail, LAST_DRAIN_BYTES);
     set_error_line(r);
-    reap(r);
+    set_end(&r->report, r->result);
+    cq_close(&r->child.control);
+    while (waitpid(r->child.keeper, NULL, 0) < 0 && errno == EINTR)
+        ;
     cq_close(&r->child.input);
     cq_close(&r->child.output);
     cq_close(&r->child.errors);
-    cq_close(&r->child.pid_fd);
+    cq_close(&r->child.report);
 }
 
 cronq_status cq_process_run(const cq_process_request *request, cq_process_result *result,
                             cronq_error *err)
 {
-    run r = { .request = request, .result = result, .stop_ns = INT64_MAX };
+    cq_process_result own = { .end = CQ_PROCESS_LOST };
+    run r = { .request = request, .result = &own, .stop_ns = INT64_MAX };
+    size_t kept = request->output_bytes ? request->output_bytes : CQ_PROCESS_OUTPUT_BYTES;
     cq_sigpipe guard;
     cronq_status status = cq_spawn(request, &r.child, err);
 
     if (status != CRONQ_OK)
         return status;
-    *result = (cq_process_result){ .end = CQ_PROCESS_LOST };
-    cq_buf_init(&result->output, CQ_PROCESS_OUTPUT_BYTES);
+    cq_buf_init(&own.output, kept);
     if (request->timeout_ms > 0 && request->timeout_ms < INT64_MAX / CQ_NS_PER_MS / 2)
         r.stop_ns = cq_mono_ns() + request->timeout_ms * CQ_NS_PER_MS;
     cq_sigpipe_block(&guard);
     loop(&r);
     finish(&r);
     cq_sigpipe_restore(&guard);
+    if (r.report.kind == CQ_REPORT_NOT_STARTED) {
+        cq_process_result_release(&own);
+        return cq_spawn_fail(request, &r.report, err);
+    }
+    *result = own;
     return CRONQ_OK;
 }
 

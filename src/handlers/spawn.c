@@ -1,36 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* spawn.c - start a program with pipes on its three descriptors.
+/* spawn.c - start a program with pipes on its three descriptors, below a keeper.
  *
- * By vfork: fork copies page tables, and posix_spawn can neither mark all descriptors nor
- * ask for a signal when the parent dies. The child shares our memory until execve, so it
- * calls nothing but system calls and writes nothing but its own stack; all signals are
- * blocked until it has reset their handlers. Why an execve failed comes through a pipe,
- * which an execve that worked closes: that works with a vfork that is a fork, too. */
+ * The keeper is a copy of this process, since a library has no program of its own to
+ * start. _Fork runs no handlers of others; in a process with threads its child may only
+ * make system calls, and does. */
 #include "handlers/spawn.h"
 
 #include "base/error.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /* The ends of pipes, by who uses them. */
 typedef struct pipes {
     int child[3], ours[3];
-    int report_out, report_in;
+    int report_out, report_in, control_out, control_in;
 } pipes;
-
-typedef enum stage { STAGE_SESSION, STAGE_DIR, STAGE_EXEC } stage;
-
-typedef struct report {
-    int stage, errnum;
-} report;
 
 void cq_close(int *fd)
 {
@@ -39,7 +28,7 @@ void cq_close(int *fd)
     *fd = -1;
 }
 
-/* Away from 0, 1 and 2, which the child is about to replace. */
+/* Away from 0, 1 and 2, which the command is about to replace. */
 static bool move_up(int *fd)
 {
     int moved;
@@ -76,128 +65,99 @@ static void close_pipes(pipes *p)
     }
     cq_close(&p->report_in);
     cq_close(&p->report_out);
+    cq_close(&p->control_in);
+    cq_close(&p->control_out);
 }
 
 static bool open_pipes(pipes *p)
 {
     return open_pipe(&p->child[0], &p->ours[0]) && open_pipe(&p->ours[1], &p->child[1]) &&
            open_pipe(&p->ours[2], &p->child[2]) &&
-           open_pipe(&p->report_in, &p->report_out) && unblock(p->ours[0]) &&
-           unblock(p->ours[1]) && unblock(p->ours[2]);
+           open_pipe(&p->report_in, &p->report_out) &&
+           open_pipe(&p->control_in, &p->control_out) && unblock(p->ours[0]) &&
+           unblock(p->ours[1]) && unblock(p->ours[2]) && unblock(p->report_in) &&
+           unblock(p->control_out);
 }
 
-/* From here to the end of run_child: in the child, on our memory. */
-
-static void die(const pipes *p, stage at)
+/* Kernels before 5.14 have no cgroup.kill. */
+static bool open_in_cgroup(const char *cgroup, const char *name, bool is_optional,
+                           int *fd)
 {
-    report why = { (int)at, errno };
-    ssize_t written = write(p->report_out, &why, sizeof why);
+    char path[4200];
 
-    (void)written;
-    _exit(127);
+    if (!cgroup)
+        return true;
+    snprintf(path, sizeof path, "%s/%s", cgroup, name);
+    *fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (*fd < 0)
+        return is_optional && errno == ENOENT;
+    return move_up(fd);
 }
 
-static void reset_signals(void)
+static pid_t start_keeper(cq_keeper *keeper)
 {
-    struct sigaction standard = { .sa_handler = SIG_DFL };
-
-    for (int number = 1; number < NSIG; number++)
-        sigaction(number, &standard, NULL);
-}
-
-/* Descriptors that others of this process opened without O_CLOEXEC. */
-static void close_others(void)
-{
-    if (close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
-        return;
-    for (int fd = STDERR_FILENO + 1; fd < 1024; fd++)
-        fcntl(fd, F_SETFD, FD_CLOEXEC);
-}
-
-static void run_child(const cq_process_request *request, const pipes *p, pid_t parent)
-{
-    sigset_t none;
-
-    reset_signals();
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent || setsid() < 0)
-        die(p, STAGE_SESSION);
-    for (int i = 0; i < 3; i++)
-        if (dup2(p->child[i], i) < 0)
-            die(p, STAGE_SESSION);
-    close_others();
-    if (request->dir && chdir(request->dir) != 0)
-        die(p, STAGE_DIR);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    execve(request->path, (char *const *)(uintptr_t)request->argv,
-           (char *const *)(uintptr_t)request->env);
-    die(p, STAGE_EXEC);
-}
-
-/* Not inlined: the child must not write over what the caller keeps in its frame. */
-static __attribute__((noinline)) pid_t start_child(const cq_process_request *request,
-                                                   const pipes *p)
-{
-    pid_t parent = getpid(), pid;
     sigset_t all, before;
+    pid_t pid;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid = vfork();
+    pid = _Fork();
     if (pid == 0)
-        run_child(request, p, parent);
+        cq_keeper_run(keeper);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return pid;
 }
 
-static cronq_status fail_start(const cq_process_request *request, const report *why,
-                               cronq_error *err)
+cronq_status cq_spawn_fail(const cq_process_request *request, const cq_report *report,
+                           cronq_error *err)
 {
-    if (why->stage == STAGE_DIR)
-        return cq_fail_errno(err, CRONQ_EIO, why->errnum, "cannot enter %s",
+    static const char *const steps[] = {
+        [CQ_STAGE_SESSION] = "its session",
+        [CQ_STAGE_CGROUP] = "its cgroup",
+        [CQ_STAGE_LIMITS] = "its limits",
+        [CQ_STAGE_USER] = "its user",
+        [CQ_STAGE_EXEC] = NULL,
+    };
+
+    if (report->stage == CQ_STAGE_DIR)
+        return cq_fail_errno(err, CRONQ_EIO, report->value, "cannot enter %s",
                              request->dir);
-    return cq_fail_errno(err, CRONQ_EIO, why->errnum, "cannot start %s", request->path);
-}
-
-/* Wait until the child has become the program; if it can not, take its body away. */
-static cronq_status check_started(const cq_process_request *request, pipes *p, pid_t pid,
-                                  cronq_error *err)
-{
-    report why;
-    ssize_t got;
-
-    cq_close(&p->report_out);
-    do
-        got = read(p->report_in, &why, sizeof why);
-    while (got < 0 && errno == EINTR);
-    if (got != sizeof why)
-        return CRONQ_OK;
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-    return fail_start(request, &why, err);
+    if (report->stage < 0 || report->stage >= CQ_STAGE_EXEC)
+        return cq_fail_errno(err, CRONQ_EIO, report->value, "cannot start %s",
+                             request->path);
+    return cq_fail_errno(err, CRONQ_EIO, report->value, "cannot start %s: %s",
+                         request->path, steps[report->stage]);
 }
 
 cronq_status cq_spawn(const cq_process_request *request, cq_child *child,
                       cronq_error *err)
 {
-    pipes p = { { -1, -1, -1 }, { -1, -1, -1 }, -1, -1 };
-    cronq_status status;
-    pid_t pid;
+    pipes p = { { -1, -1, -1 }, { -1, -1, -1 }, -1, -1, -1, -1 };
+    cq_keeper keeper = {
+        .request = request, .worker = getpid(), .cgroup_join = -1, .cgroup_kill = -1
+    };
+    bool ready =
+        open_pipes(&p) &&
+        open_in_cgroup(request->cgroup, "cgroup.procs", false, &keeper.cgroup_join) &&
+        open_in_cgroup(request->cgroup, "cgroup.kill", true, &keeper.cgroup_kill);
+    cronq_status status = CRONQ_OK;
+    pid_t pid = -1;
 
-    if (!open_pipes(&p)) {
-        status = cq_fail_errno(err, CRONQ_EIO, errno, "cannot open pipes for %s",
-                               request->path);
-        close_pipes(&p);
-        return status;
+    if (ready) {
+        memcpy(keeper.files, p.child, sizeof keeper.files);
+        keeper.control = p.control_in;
+        keeper.report = p.report_out;
+        pid = start_keeper(&keeper);
     }
-    pid = start_child(request, &p);
-    status = pid < 0
-                 ? cq_fail_errno(err, CRONQ_EIO, errno, "cannot start %s", request->path)
-                 : check_started(request, &p, pid, err);
-    if (status == CRONQ_OK) {
-        *child = (cq_child){ pid, pidfd_open(pid, 0), p.ours[0], p.ours[1], p.ours[2] };
-        p.ours[0] = p.ours[1] = p.ours[2] = -1;
+    if (pid < 0) {
+        status = cq_fail_errno(err, CRONQ_EIO, errno, "cannot start %s", request->path);
+    } else {
+        *child = (cq_child){ pid,       p.report_in, p.control_out,
+                             p.ours[0], p.ours[1],   p.ours[2] };
+        p.report_in = p.control_out = p.ours[0] = p.ours[1] = p.ours[2] = -1;
     }
+    cq_close(&keeper.cgroup_join);
+    cq_close(&keeper.cgroup_kill);
     close_pipes(&p);
     return status;
 }
