@@ -249,7 +249,7 @@ static void placeholders_become_one_argument_each(void **state)
                                             .shell = true));
         else
             start(&f, CRONQ_COMMAND_OPTIONS(.argv = (const char *const[]){
-                                                "printf", "[%s]", "--", "{payload.name}",
+                                                "printf", "--", "[%s]", "{payload.name}",
                                                 "x y", "{x}/{print}", NULL }));
         run(&f, CRONQ_TASK(.type = "t", .id = "1", .retain_for_ms = 60000,
                            .payload = { payload, strlen(payload) }));
