@@ -3,6 +3,7 @@
 #include "faults/ledger.h"
 
 #include "base/clock.h"
+#include "broker/finding.h"
 #include "codec/message.h"
 
 #include <sqlite3.h>
@@ -122,10 +123,12 @@ static void finish(ledger *l, ledger_worker *w, int64_t now_ns)
         outcome->fence = w->fence;
         outcome->taken_at_ns = now_ns;
         outcome->id = cq_str_of(w->ids[i]);
-        outcome->message = (cronq_bytes)CRONQ_LIT("rewritten");
+        outcome->message = make_message(w->ids[i], w->messages[i]);
         outcome->at_ms = now_ns / CQ_NS_PER_MS + 3600 * CQ_MS_PER_S;
         if (outcome->kind == CQ_DONE)
             note(l, number, LEDGER_FINISHED);
+        if (outcome->kind == CQ_GIVE_BACK)
+            atomic_fetch_add(&l->causes[number], 1);
     }
 }
 
@@ -135,8 +138,10 @@ static void settle(ledger *l, ledger_worker *w, const cq_exchange *exchange)
         if (w->outcomes[i].kind == CQ_DONE && w->outcomes[i].status == CRONQ_OK)
             note(l, (uint32_t)strtoul(w->ids[i], NULL, 10), LEDGER_RECORDED);
     w->count = exchange->delivery_count;
-    for (size_t i = 0; i < w->count; i++)
+    for (size_t i = 0; i < w->count; i++) {
         snprintf(w->ids[i], sizeof w->ids[i], "%.*s", CQ_FMT(exchange->deliveries[i].id));
+        atomic_fetch_add(&l->runs[strtoul(w->ids[i], NULL, 10)], 1);
+    }
 }
 
 cronq_status ledger_exchange(ledger *l, ledger_worker *w, uint32_t budget,
@@ -164,7 +169,7 @@ cronq_status ledger_exchange(ledger *l, ledger_worker *w, uint32_t budget,
     return status;
 }
 
-cronq_status ledger_recover(cq_broker *broker, cronq_error *err)
+cronq_status ledger_recover(ledger *l, cq_broker *broker, cronq_error *err)
 {
     int64_t now_ns = cq_wall_ns() + 3600 * CQ_NS_PER_S;
     cq_recovery items[100] = { { 0 } };
@@ -176,10 +181,15 @@ cronq_status ledger_recover(cq_broker *broker, cronq_error *err)
     cq_arena_init(&arena, (size_t)1 << 24);
     status = broker->ops->list_expired(broker, QUEUE, now_ns, 100, &arena, &found, &count,
                                        err);
-    for (size_t i = 0; !status && i < count; i++)
+    for (size_t i = 0; !status && i < count; i++) {
+        char id[16];
+
+        snprintf(id, sizeof id, "%.*s", CQ_FMT(found[i].id));
+        atomic_fetch_add(&l->causes[strtoul(id, NULL, 10)], 1);
         items[i] = (cq_recovery){ .kind = CQ_RECOVER_PUT_BACK,
                                   .id = found[i].id,
                                   .score = found[i].score };
+    }
     if (!status && count)
         status = broker->ops->recover(broker, QUEUE, items, count, now_ns, err);
     cq_arena_release(&arena);
@@ -188,50 +198,105 @@ cronq_status ledger_recover(cq_broker *broker, cronq_error *err)
 
 /* ---- checking ---- */
 
-static void check_whole(sqlite3 *db, const char *when)
+/* Who was stopped has a lock, or was putting the log in order. */
+static bool is_held(int code)
 {
-    sqlite3_stmt *stmt;
-
-    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &stmt, NULL),
-                     SQLITE_OK);
-    if (sqlite3_step(stmt) != SQLITE_ROW ||
-        strcmp((const char *)sqlite3_column_text(stmt, 0), "ok") != 0)
-        fail_msg("%s: integrity_check: %s", when, sqlite3_errmsg(db));
-    sqlite3_finalize(stmt);
+    return code == SQLITE_BUSY || code == SQLITE_PROTOCOL;
 }
 
-static uint8_t *read_stored(sqlite3 *db, const char *when)
+static bool is_whole(sqlite3 *db, const char *when)
+{
+    sqlite3_stmt *stmt = NULL;
+    int code = sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &stmt, NULL);
+
+    if (code == SQLITE_OK)
+        code = sqlite3_step(stmt);
+    if (code == SQLITE_ROW &&
+        strcmp((const char *)sqlite3_column_text(stmt, 0), "ok") != 0)
+        fail_msg("%s: integrity_check: %s", when, sqlite3_column_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    if (code != SQLITE_ROW && !is_held(code))
+        fail_msg("%s: integrity_check: %s", when, sqlite3_errmsg(db));
+    return code == SQLITE_ROW;
+}
+
+static bool read_stored(sqlite3 *db, uint8_t *stored, const char *when)
+{
+    sqlite3_stmt *stmt = NULL;
+    int code = sqlite3_prepare_v2(db, "SELECT id FROM cronq_task", -1, &stmt, NULL);
+
+    while (code == SQLITE_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+        stored[sqlite3_column_int(stmt, 0)] = 1;
+        code = SQLITE_OK;
+    }
+    sqlite3_finalize(stmt);
+    if (code != SQLITE_DONE && !is_held(code))
+        fail_msg("%s: %s", when, sqlite3_errmsg(db));
+    return code == SQLITE_DONE;
+}
+
+static void keep_first(const cq_finding *finding, void *arg)
+{
+    char *text = arg;
+
+    if (!*text)
+        snprintf(text, 256, "%.*s: %s", CQ_FMT(finding->id),
+                 cq_finding_sentence(finding->kind));
+}
+
+/* What `cronq fsck` does, on a connection of its own. */
+static bool is_clean(const char *path, const char *when)
+{
+    char uri[256], found[256] = "";
+    cronq_error err = { 0 };
+    cronq_status status;
+    cq_broker *broker;
+
+    snprintf(uri, sizeof uri, "sqlite:%s", path);
+    broker = ledger_open(uri, 500);
+    status = broker->inspect->check(broker, QUEUE, false, cq_wall_ns(), keep_first, found,
+                                    &err);
+    broker->ops->free(broker);
+    if (found[0])
+        fail_msg("%s: fsck: %s", when, found);
+    if (status && status != CRONQ_ENOENT && !strstr(err.text, "has locked") &&
+        !strstr(err.text, "locking protocol"))
+        fail_msg("%s: fsck: %s", when, err.text);
+    return !status || status == CRONQ_ENOENT;
+}
+
+static void check_task(const ledger *l, uint32_t i, bool stored, const char *when)
+{
+    uint8_t flags = atomic_load(&l->tasks[i]);
+
+    if ((flags & LEDGER_ACCEPTED) && !(flags & LEDGER_FINISHED) && !stored)
+        fail_msg("%s: task %u was accepted and is lost", when, i);
+    if ((flags & LEDGER_RECORDED) && stored)
+        fail_msg("%s: task %u is done and still stored", when, i);
+    if (!(flags & LEDGER_TRIED) && stored)
+        fail_msg("%s: task %u was never pushed", when, i);
+    if (atomic_load(&l->runs[i]) > 1 + atomic_load(&l->causes[i]))
+        fail_msg("%s: task %u ran again without a cause", when, i);
+}
+
+bool ledger_check_busy(const ledger *l, const char *path, const char *when)
 {
     uint8_t *stored = calloc(LEDGER_TASKS, 1);
-    sqlite3_stmt *stmt;
+    bool readable;
+    sqlite3 *db;
 
-    if (sqlite3_prepare_v2(db, "SELECT id, state FROM cronq_task", -1, &stmt, NULL))
-        fail_msg("%s: %s", when, sqlite3_errmsg(db));
-    while (sqlite3_step(stmt) == SQLITE_ROW)
-        stored[sqlite3_column_int(stmt, 0)] = 1;
-    sqlite3_finalize(stmt);
-    return stored;
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    sqlite3_busy_timeout(db, 500);
+    readable = is_whole(db, when) && read_stored(db, stored, when);
+    for (uint32_t i = 0; readable && i < atomic_load(&l->next); i++)
+        check_task(l, i, stored[i], when);
+    sqlite3_close(db);
+    free(stored);
+    return readable && is_clean(path, when);
 }
 
 void ledger_check(const ledger *l, const char *path, const char *when)
 {
-    uint8_t *stored;
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    sqlite3_busy_timeout(db, 5000);
-    check_whole(db, when);
-    stored = read_stored(db, when);
-    for (uint32_t i = 0; i < atomic_load(&l->next); i++) {
-        uint8_t flags = atomic_load(&l->tasks[i]);
-
-        if ((flags & LEDGER_ACCEPTED) && !(flags & LEDGER_FINISHED) && !stored[i])
-            fail_msg("%s: task %u was accepted and is lost", when, i);
-        if ((flags & LEDGER_RECORDED) && stored[i])
-            fail_msg("%s: task %u is done and still stored", when, i);
-        if (!(flags & LEDGER_TRIED) && stored[i])
-            fail_msg("%s: task %u was never pushed", when, i);
-    }
-    free(stored);
-    sqlite3_close(db);
+    if (!ledger_check_busy(l, path, when))
+        fail_msg("%s: the file is locked, and nobody works on it", when);
 }

@@ -27,6 +27,8 @@ enum {
 typedef struct ledger {
     _Atomic uint32_t next; /* the number of the next task */
     _Atomic uint8_t tasks[LEDGER_TASKS];
+    _Atomic uint32_t runs[LEDGER_TASKS];   /* how often it was taken */
+    _Atomic uint32_t causes[LEDGER_TASKS]; /* how often it was put or given back */
 } ledger;
 
 ledger *ledger_new(void);
@@ -44,8 +46,7 @@ typedef struct ledger_worker {
     cq_intake *intake;
     cq_arena arena;
     cq_outcome outcomes[CQ_BATCH_LIMIT];
-    char ids[CQ_BATCH_LIMIT][16];
-    cronq_bytes messages[CQ_BATCH_LIMIT];
+    char ids[CQ_BATCH_LIMIT][16], messages[CQ_BATCH_LIMIT][256];
     size_t count;
     uint32_t fence;
 } ledger_worker;
@@ -59,10 +60,16 @@ cronq_status ledger_exchange(ledger *l, ledger_worker *w, uint32_t budget,
                              cronq_error *err);
 
 /* What dead workers had goes back to pending. */
-cronq_status ledger_recover(cq_broker *broker, cronq_error *err);
+cronq_status ledger_recover(ledger *l, cq_broker *broker, cronq_error *err);
 
-/* The file is whole; every accepted task that was not finished is stored, none that was
- * recorded as done is, and nothing else. Fails the test, naming when. */
+/* The file is whole, by integrity_check and by fsck; every accepted task that was not
+ * finished is stored, none that was recorded as done is, and nothing else; none was taken
+ * again without a cause. Fails the test, naming when. Whoever else works on the file has
+ * been stopped: */
 void ledger_check(const ledger *l, const char *path, const char *when);
+
+/* the same of a file on which a writer may have been stopped anywhere. False when what it
+ * holds keeps others from reading: to be tried again. */
+bool ledger_check_busy(const ledger *l, const char *path, const char *when);
 
 #endif
