@@ -4,6 +4,7 @@
 #include "broker/sqlite/sqlite.h"
 
 #include "base/error.h"
+#include "base/random.h"
 #include "support/scratch.h"
 
 #include <setjmp.h>
@@ -385,6 +386,101 @@ static void no_statement_goes_through_all_tasks(void **state)
     broker->ops->free(broker);
 }
 
+/* ---- what a backlog costs ---- */
+
+enum { BATCH = 100 };
+
+static void push_batch(cq_broker *broker, cq_random *random)
+{
+    static char ids[BATCH][CQ_UUID_LEN + 1];
+    cq_push items[BATCH];
+    cronq_error err = { 0 };
+
+    for (int i = 0; i < BATCH; i++) {
+        cq_uuid7(random, cq_wall_ns() / CQ_NS_PER_MS, ids[i]);
+        items[i] = (cq_push){ .queue = CQ_STR("q"),
+                              .id = cq_str_of(ids[i]),
+                              .message = CRONQ_LIT("what is stored is not looked at") };
+    }
+    if (broker->ops->push(broker, items, BATCH, cq_wall_ns(), &err))
+        fail_msg("%s", err.text);
+}
+
+/* Push, take and finish a batch. */
+static void turn_over(cq_broker *broker, cq_intake *intake, cq_random *random)
+{
+    cq_want want = { .share = BATCH };
+    cq_outcome outcomes[BATCH];
+    cq_exchange x = { .now_ns = cq_wall_ns(),
+                      .fence = 7,
+                      .forward = true,
+                      .wants = &want,
+                      .want_count = 1,
+                      .budget = BATCH };
+    cq_arena arena;
+
+    cq_arena_init(&arena, (size_t)1 << 22);
+    x.arena = &arena;
+    push_batch(broker, random);
+    assert_int_equal(intake->ops->exchange_send(intake, &x, NULL), CRONQ_OK);
+    assert_int_equal(intake->ops->exchange_recv(intake, &x, NULL), CRONQ_OK);
+    assert_int_equal(x.delivery_count, BATCH);
+    for (int i = 0; i < BATCH; i++)
+        outcomes[i] = (cq_outcome){ .fence = 7, .id = x.deliveries[i].id };
+    x.outcomes = outcomes;
+    x.outcome_count = BATCH;
+    x.budget = 0;
+    assert_int_equal(intake->ops->exchange_send(intake, &x, NULL), CRONQ_OK);
+    assert_int_equal(intake->ops->exchange_recv(intake, &x, NULL), CRONQ_OK);
+    for (int i = 0; i < BATCH; i++)
+        assert_int_equal(outcomes[i].status, CRONQ_OK);
+    cq_arena_release(&arena);
+}
+
+/* Since the last call: steps of SQLite's machine, or only those of full scans. */
+static int64_t count_steps(cq_sqlite *store, int which)
+{
+    int64_t steps = 0;
+
+    for (int i = 0; i < CQ_SQL_COUNT; i++)
+        if (store->statements[i])
+            steps += sqlite3_stmt_status(store->statements[i], which, 1);
+    return steps;
+}
+
+/* Time depends on the machine and its caches; how much is looked at does not. */
+static void a_backlog_does_not_make_an_exchange_look_at_more(void **state)
+{
+    cq_broker *broker = open_it("sqlite::memory:cafe");
+    cq_sqlite *store = cq_sqlite_of(broker);
+    const cq_str q = CQ_STR("q");
+    int64_t few, many;
+    cq_intake *intake;
+    cq_random random;
+
+    (void)state;
+    cq_random_seed(&random, 3);
+    assert_int_equal(broker->ops->intake_open(broker, &q, 1, &intake, NULL), CRONQ_OK);
+    for (int i = 0; i < 1000 / BATCH; i++)
+        push_batch(broker, &random);
+    turn_over(broker, intake, &random);
+    count_steps(store, SQLITE_STMTSTATUS_VM_STEP);
+    turn_over(broker, intake, &random);
+    few = count_steps(store, SQLITE_STMTSTATUS_VM_STEP);
+    for (int i = 0; i < 50000 / BATCH; i++)
+        push_batch(broker, &random);
+    count_steps(store, SQLITE_STMTSTATUS_VM_STEP);
+    count_steps(store, SQLITE_STMTSTATUS_FULLSCAN_STEP);
+    turn_over(broker, intake, &random);
+    many = count_steps(store, SQLITE_STMTSTATUS_VM_STEP);
+    print_message("steps a batch: %lld beside 1,000 tasks, %lld beside 51,000\n",
+                  (long long)few, (long long)many);
+    assert_true(many <= few + few / 10);
+    assert_int_equal(count_steps(store, SQLITE_STMTSTATUS_FULLSCAN_STEP), 0);
+    intake->ops->intake_close(intake);
+    broker->ops->free(broker);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +494,7 @@ int main(void)
         cmocka_unit_test(who_writes_without_ringing_is_noticed_by_the_slow_look),
         cmocka_unit_test(a_cancellation_is_heard_once),
         cmocka_unit_test(no_statement_goes_through_all_tasks),
+        cmocka_unit_test(a_backlog_does_not_make_an_exchange_look_at_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
