@@ -3,7 +3,8 @@
  *
  * test-worker URI HISTORY [NAME=VALUE…]; names: queue, concurrency, lease_ms,
  * heartbeat_ms, recover_ms, shutdown_ms, cron (a spec; its tasks are "tick"), cron2,
- * name, name2, overlap, causes (1: write them down).
+ * name, name2, overlap, causes (1: write them down), merge (the size of sets: groups are
+ * merged), merge_ms (how long that takes), set_age_ms.
  *
  * A payload is a word and a number: "sleep 300" (milliseconds), "fail 2" (the first two
  * attempts), "skip 0", "wait 0" (until cancelled); anything else succeeds at once. Each
@@ -85,6 +86,45 @@ static cronq_status run(cronq_attempt *attempt, void *arg)
     return status;
 }
 
+/* ---- groups: their merged task is of type "merged", its payload is the tasks' ids ----
+ */
+
+static cronq_status merge(cronq_aggregation *aggregation, void *arg, cronq_error *err)
+{
+    char text[8192];
+    size_t at = 0;
+
+    note_id("merge", cronq_aggregation_group(aggregation), 0);
+    sleep_ms(*(const int *)arg);
+    for (size_t i = 0; i < cronq_aggregation_count(aggregation); i++) {
+        cronq_bytes payload = cronq_aggregation_payload(aggregation, i);
+
+        at += (size_t)snprintf(text + at, sizeof text - at, "%.*s ", (int)payload.len,
+                               (const char *)payload.data);
+    }
+    return cronq_aggregation_merge(
+        aggregation, CRONQ_TASK(.type = "merged", .payload = { text, at }), err);
+}
+
+/* A line "part PAYLOAD@ID" for each of those that it was made of. */
+static cronq_status run_merged(cronq_attempt *attempt, void *arg)
+{
+    cronq_bytes payload = cronq_attempt_payload(attempt);
+    char text[8192], line[160], *rest = NULL;
+
+    (void)arg;
+    snprintf(text, sizeof text, "%.*s", (int)payload.len, (const char *)payload.data);
+    note("start", attempt);
+    for (char *part = strtok_r(text, " ", &rest); part;
+         part = strtok_r(NULL, " ", &rest)) {
+        snprintf(line, sizeof line, "%s@%s", part, cronq_attempt_task_id(attempt));
+        note_id("part", line, cronq_attempt_retry_count(attempt));
+    }
+    sleep_ms(20);
+    note("end", attempt);
+    return CRONQ_OK;
+}
+
 static void log_line(void *arg, const cronq_log_record *record)
 {
     (void)arg;
@@ -132,6 +172,7 @@ int main(int argc, char **argv)
     cronq_server *server = NULL;
     cronq_error err = { CRONQ_OK, "" };
     cronq_queue queues[] = { { value_of(argv, "queue", "default"), 1 } };
+    int merge_ms = number_of(argv, "merge_ms", 0);
     cronq_status status;
 
     if (argc < 3)
@@ -149,10 +190,16 @@ int main(int argc, char **argv)
                              .lease_ms = number_of(argv, "lease_ms", 0),
                              .heartbeat_ms = number_of(argv, "heartbeat_ms", 0),
                              .recover_interval_ms = number_of(argv, "recover_ms", 0),
-                             .shutdown_timeout_ms = number_of(argv, "shutdown_ms", 0)),
+                             .shutdown_timeout_ms = number_of(argv, "shutdown_ms", 0),
+                             .aggregator = number_of(argv, "merge", 0) ? merge : NULL,
+                             .aggregator_arg = &merge_ms, .group_grace_ms = 1000,
+                             .group_max_size = (uint32_t)number_of(argv, "merge", 0),
+                             .group_set_age_ms = number_of(argv, "set_age_ms", 0)),
         &server, &err);
     if (!status)
         status = cronq_server_add(server, "t", run, NULL, NULL, &err);
+    if (!status)
+        status = cronq_server_add(server, "merged", run_merged, NULL, NULL, &err);
     if (!status)
         status = add_entry(server, argv, "cron", "name", &err);
     if (!status)
