@@ -107,8 +107,14 @@ static void a_task_gets_another_time_and_payload(void **state)
 
 enum { CALLERS = 8 };
 
+/* The forwarder's clock is ahead of others': what is due SOON_MS from now it takes at
+ * once, what is due LATE_MS from now nobody takes. */
+#define SOON_MS  60000
+#define AHEAD_NS ((SOON_MS + 1000) * CQ_NS_PER_MS)
+#define LATE_MS  3600000
+
 typedef struct race {
-    atomic_bool over;
+    atomic_bool over, rarely; /* rarely: mostly LATE, so that some tasks remain */
     char id[32];
     cq_broker *broker;
     _Atomic int ran, moved;
@@ -122,9 +128,10 @@ static void *call(void *arg)
 
     for (int i = 0; i < 4; i++) {
         unsigned n = turn++;
-        cronq_status status =
-            cronq_client_reschedule_task(client, "q", r->id, n % 2 ? 0 : now_ms() + 60000,
-                                         n % 3 ? NULL : &fresh, NULL);
+        int64_t at_ms[] = { 0, now_ms() + SOON_MS, now_ms() + LATE_MS };
+        unsigned when = r->rarely ? 2 - (n % 16 == 0) : n % 3;
+        cronq_status status = cronq_client_reschedule_task(
+            client, "q", r->id, at_ms[when], n % 4 ? NULL : &fresh, NULL);
 
         r->moved += status == CRONQ_OK;
     }
@@ -180,11 +187,26 @@ static void *forward(void *arg)
     size_t moved;
 
     while (!r->over) {
-        r->broker->ops->forward(r->broker, CQ_STR("q"), r->broker->ops->now_ns(r->broker),
-                                10, &moved, NULL);
+        r->broker->ops->forward(r->broker, CQ_STR("q"),
+                                r->broker->ops->now_ns(r->broker) + AHEAD_NS, 10, &moved,
+                                NULL);
         cq_sleep_ms(1);
     }
     return NULL;
+}
+
+/* It is gone, or waits for a time that does not come. */
+static bool is_at_rest(const char *id)
+{
+    cronq_task_info *info = NULL;
+    bool is_at_rest;
+
+    if (cronq_inspector_task(inspector, "q", id, &info, NULL))
+        return true;
+    is_at_rest = cronq_task_info_state(info) == CRONQ_STATE_SCHEDULED &&
+                 cronq_task_info_next_at_ms(info) > now_ms() + LATE_MS / 2;
+    cronq_task_info_free(info);
+    return is_at_rest;
 }
 
 /* Ran once, or is there once. */
@@ -204,7 +226,7 @@ static void check(const race *r, int ran_before)
 
 static void one_task_remains_or_ran_whoever_reschedules_it(void **state)
 {
-    int rounds = getenv("CRONQ_FULL") ? 1000 : strncmp(uri, "sqlite", 6) ? 100 : 20;
+    int rounds = getenv("CRONQ_FULL") ? 1000 : 100, ran = 0;
     cq_broker_options options = { .uri = uri };
     pthread_t worker, forwarder, callers[CALLERS];
     race r = { .ran = 0 };
@@ -217,23 +239,27 @@ static void one_task_remains_or_ran_whoever_reschedules_it(void **state)
         int before = r.ran;
 
         snprintf(r.id, sizeof r.id, "race-%d", i);
-        push(r.id, 60000, 0);
+        r.rarely = i % 2;
+        push(r.id, LATE_MS, 0);
         for (int c = 0; c < CALLERS; c++)
             OK(cq_thread_start(&callers[c], "caller", call, &r, &err));
         for (int c = 0; c < CALLERS; c++)
             pthread_join(callers[c], NULL);
-        while (state_of(r.id, NULL) == CRONQ_STATE_PENDING ||
-               state_of(r.id, NULL) == CRONQ_STATE_ACTIVE)
+        while (!is_at_rest(r.id))
             cq_sleep_ms(1);
-        cq_sleep_ms(r.ran == before && !state_of(r.id, NULL) ? 20 : 0);
+        /* The worker counts when it has the answer. */
+        for (int n = 0; n < 2000 && r.ran == before && !state_of(r.id, NULL); n++)
+            cq_sleep_ms(1);
+        ran += r.ran > before;
         check(&r, before);
     }
     r.over = true;
     pthread_join(worker, NULL);
     pthread_join(forwarder, NULL);
     r.broker->ops->free(r.broker);
-    assert_true(r.moved > rounds);
-    assert_true(r.ran > 0);
+    assert_true(r.moved >= rounds);
+    print_message("%d rounds: %d ran, %d remained\n", rounds, ran, rounds - ran);
+    assert_in_range(ran, 1, rounds - 1);
 }
 
 /* ---- waiting ---- */
