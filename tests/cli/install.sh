@@ -47,6 +47,13 @@ expect 0 c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror "$work/both.cc" -o "$wo
     $(pkg-config --cflags --libs cronq-service cronq)
 expect 0 "$work/both"
 
+# The example in C++, on the embedded store.
+# shellcheck disable=SC2046
+expect 0 c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror "$EXAMPLES/mail.cc" -o "$work/mail" \
+    $(pkg-config --cflags --libs cronq)
+expect 0 "$work/mail" "sqlite:$work/mail.db"
+same 'to ada@example.com' "$out"
+
 # A program that wants the core only loads none of what the service library needs.
 expect 0 sh -c 'ldd "$0"' "$work/push"
 case $out in *libyaml*) broken "the core does not load libyaml" ;; esac
