@@ -20,11 +20,11 @@ typedef struct push_round {
     cq_push *items;
     size_t count;
     int64_t now_ns;
-    cq_call calls[ROUND_ITEMS]; /* one a queue: first and count of its items */
+    cq_call *calls; /* one a queue: first and count of its items */
     size_t call_count;
-    uint32_t next[ROUND_ITEMS];       /* the next item of the same queue */
-    uint32_t last[ROUND_ITEMS];       /* of each call */
-    cronq_status before[ROUND_ITEMS]; /* of each item */
+    uint32_t *next;       /* the next item of the same queue */
+    uint32_t *last;       /* of each call */
+    cronq_status *before; /* of each item */
 } push_round;
 
 /* ---- asynq:queues ---- */
@@ -203,6 +203,23 @@ static cq_call *call_of(push_round *round, cq_str queue, cq_arena *arena)
     return call;
 }
 
+/* Room for as many items as there may be; what one push needs is small. */
+static push_round *new_round(size_t count, cq_arena *arena)
+{
+    push_round *round = cq_arena_calloc(arena, 1, sizeof *round);
+
+    if (!round)
+        return NULL;
+    count = count < ROUND_ITEMS ? count : ROUND_ITEMS;
+    round->calls = cq_arena_alloc(arena, count * sizeof *round->calls);
+    round->next = cq_arena_alloc(arena, count * sizeof *round->next);
+    round->last = cq_arena_alloc(arena, count * sizeof *round->last);
+    round->before = cq_arena_alloc(arena, count * sizeof *round->before);
+    if (!round->calls || !round->next || !round->last || !round->before)
+        return NULL;
+    return round;
+}
+
 static cronq_status plan_round(push_round *round, cq_push *items, size_t count,
                                cq_arena *arena, cronq_error *err)
 {
@@ -325,7 +342,7 @@ cronq_status cq_redis_push(cq_broker *broker, cq_push *items, size_t count,
     cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
     for (size_t at = 0; at < count && !status; at += round->count) {
         cq_arena_reset(&arena);
-        round = cq_arena_alloc(&arena, sizeof *round);
+        round = new_round(count - at, &arena);
         if (!round) {
             status = cq_fail_nomem(err);
             break;

@@ -440,6 +440,27 @@ static uint8_t gather_politely(cq_redis_watch *watch)
     return noticed | gather(watch);
 }
 
+/* A change of pending that woke us is told at once, without looking: for an idle worker
+ * that saves a round trip. Not after one that turned out to be for others, nor so soon
+ * that it may be of our own doing. Keys that were not looked at are armed when the caller
+ * comes back to wait. */
+static bool tell_at_once(cq_redis_watch *watch, uint8_t noticed, int64_t began)
+{
+    if (!(noticed & CQ_VIEW_PENDING) || watch->found_nothing ||
+        cq_mono_ns() - began < ECHO_NS)
+        return false;
+    watch->at_once = true;
+    watch->before = watch->intake->delivered;
+    return true;
+}
+
+static void judge_at_once(cq_redis_watch *watch)
+{
+    if (watch->at_once)
+        watch->found_nothing = watch->intake->delivered == watch->before;
+    watch->at_once = false;
+}
+
 cronq_status cq_redis_wait(cq_intake *base, cq_wait *wait, cronq_error *err)
 {
     cq_redis_watch *watch = cq_redis_intake_of(base)->watch;
@@ -452,12 +473,16 @@ cronq_status cq_redis_wait(cq_intake *base, cq_wait *wait, cronq_error *err)
         wait_blindly(watch, wait);
         return CRONQ_OK;
     }
+    judge_at_once(watch);
     for (;;) {
         cq_event_clear(&watch->event);
         wait->woken = atomic_exchange(&watch->woken, false);
         if (wait->woken)
             return CRONQ_OK;
         noticed = gather_politely(watch);
+        wait->work = tell_at_once(watch, noticed, began);
+        if (wait->work)
+            return CRONQ_OK;
         if (look(watch)) {
             wait_blindly(watch, wait);
             return CRONQ_OK;

@@ -64,6 +64,8 @@ struct cq_redis_watch {
     int64_t poll_at;       /* monotonic; without tracking, the next look at everything */
     bool complained;       /* that tracking is refused */
     bool found_nothing;    /* the last notice was for others */
+    bool at_once;          /* work was told without having been seen… */
+    uint64_t before;       /* …and so much had been delivered */
     cq_told work, due;
     cq_view views[CQ_QUEUES_LIMIT];
 };
