@@ -59,7 +59,7 @@ cronq_status cq_vfail(cronq_error *err, cronq_status code, const char *format,
     return code;
 }
 
-cronq_status cq_fail(cronq_error *err, cronq_status code, const char *format, ...)
+cronq_status(cq_fail)(cronq_error *err, cronq_status code, const char *format, ...)
 {
     va_list args;
 
@@ -86,7 +86,7 @@ cronq_status cq_fail_errno(cronq_error *err, cronq_status code, int errnum,
     return code;
 }
 
-cronq_status cq_fail_nomem(cronq_error *err)
+cronq_status(cq_fail_nomem)(cronq_error *err)
 {
     return cq_fail(err, CRONQ_ENOMEM, "out of memory");
 }

@@ -23,4 +23,9 @@ cronq_status cq_fail_errno(cronq_error *err, cronq_status code, int errnum,
 /* Out of memory, with the usual sentence. */
 cronq_status cq_fail_nomem(cronq_error *err);
 
+#ifdef __clang_analyzer__ /* it can not see that these never return OK */
+#define cq_fail(err, code, ...) ((void)(cq_fail)(err, code, __VA_ARGS__), (code))
+#define cq_fail_nomem(err)      ((void)(cq_fail_nomem)(err), CRONQ_ENOMEM)
+#endif
+
 #endif

@@ -17,7 +17,7 @@ cronq_status cq_options_copy(void *out, size_t out_size, const void *options,
     if (size < sizeof size)
         return cq_fail(err, CRONQ_EINVAL, "%s: struct_size is not set; use its macro",
                        name);
-    for (size_t i = out_size; i < size; i++)
+    for (size_t i = out_size; options && i < size; i++)
         if (bytes[i])
             return cq_fail(err, CRONQ_ESIZE,
                            "%s: a field behind byte %zu is not known to version %s", name,

@@ -117,7 +117,7 @@ static bool take_offset(cq_str *rest, int *offset_s)
 cronq_status cq_rfc3339_parse_s(cq_str text, int64_t *unix_s, int32_t *ns,
                                 cronq_error *err)
 {
-    int values[FIELD_COUNT], offset_s;
+    int values[FIELD_COUNT] = { 0 }, offset_s;
     cq_str rest = text;
     int32_t fraction;
     cronq_status status = take_fields(text, &rest, values, err);

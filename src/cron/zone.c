@@ -166,7 +166,7 @@ cronq_status cq_zone_decode(cq_str name, cq_str data, cq_zone **out, cronq_error
     cq_zone *zone;
     block in;
 
-    if (data.len > CQ_ZONE_FILE_MAX_BYTES || !read_block(data, 4, &in))
+    if (!data.data || data.len > CQ_ZONE_FILE_MAX_BYTES || !read_block(data, 4, &in))
         return broken(name, err);
     if (data.data[VERSION_AT] >= VERSION_2) {
         data = after(data, HEADER_BYTES + in.size);

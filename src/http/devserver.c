@@ -103,7 +103,11 @@ static void *serve(void *arg)
 static cronq_status listen_on(cronq_devserver *server, const struct addrinfo *address,
                               const char *host, int port, cronq_error *err)
 {
-    struct sockaddr_storage bound;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound = { .v6 = { 0 } };
     socklen_t len = sizeof bound;
     int yes = 1;
 
@@ -114,12 +118,11 @@ static cronq_status listen_on(cronq_devserver *server, const struct addrinfo *ad
     setsockopt(server->listen_fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (bind(server->listen_fd, address->ai_addr, address->ai_addrlen) != 0 ||
         listen(server->listen_fd, BACKLOG) != 0 ||
-        getsockname(server->listen_fd, (struct sockaddr *)&bound, &len) != 0)
+        getsockname(server->listen_fd, &bound.any, &len) != 0)
         return cq_fail_errno(err, CRONQ_EIO, errno,
                              "devserver: cannot listen on %.200s port %d", host, port);
-    server->port = ntohs(bound.ss_family == AF_INET6
-                             ? ((struct sockaddr_in6 *)(void *)&bound)->sin6_port
-                             : ((struct sockaddr_in *)(void *)&bound)->sin_port);
+    server->port =
+        ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
     return CRONQ_OK;
 }
 

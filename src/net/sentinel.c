@@ -345,7 +345,7 @@ static cronq_status listen_to(cq_sentinel *sentinel, size_t index)
     cronq_status status;
     cq_arena arena;
     cq_reply *reply;
-    uint16_t port;
+    uint16_t port = 0;
     cq_conn *conn;
 
     status = enter(sentinel, index, &conn, NULL);

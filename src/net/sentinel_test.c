@@ -37,7 +37,7 @@ static void not_moved(void *arg, const char *host, uint16_t port)
 static cq_sentinel *make(const char *uri, const cronq_store_options *options)
 {
     cronq_error err = { .text = "" };
-    cq_sentinel *sentinel;
+    cq_sentinel *sentinel = NULL;
     cq_endpoint endpoint;
 
     if (cq_endpoint_init(&endpoint, uri, options, &err) ||

@@ -2,6 +2,8 @@
 /* shares.c - smooth weighted round robin over queues. */
 #include "worker/shares.h"
 
+#include <assert.h>
+
 /* No queue owes or is owed more than this many tasks: a long drought of one queue must
  * not become a long drought of another. */
 #define CREDIT_LIMIT_TASKS 1024
@@ -54,6 +56,7 @@ void cq_shares_plan(cq_shares *shares, uint32_t budget, cq_want *wants)
         wants[i] = (cq_want){ .queue = shares->by_weight[i] };
     if (shares->strict)
         return;
+    assert(shares->count > 0 && total > 0);
     for (size_t i = 0; i < shares->count && budget; i++) {
         uint32_t queue = wants[i].queue;
         int64_t share;

@@ -90,8 +90,7 @@ static void errors_that_pass_are_waited_for(void **state)
         "-LOADING Redis is loading the dataset in memory",
         "-BUSY Redis is busy running a script",
         "-NOSCRIPT No matching script",
-        "-READONLY You can't write against a read only "
-        "replica.",
+        "-READONLY You can't write against a read only replica.",
         "-MASTERDOWN Link with MASTER is down",
         "-TRYAGAIN Multiple keys request during rehashing"
     };

@@ -19,7 +19,9 @@ static cq_str score_text(cq_arena *arena, double score)
 
 static double end_before(int64_t now_ns, int64_t grace_ms)
 {
-    return (double)(now_ns / CQ_NS_PER_MS - grace_ms) / 1000;
+    int64_t end_ms = now_ns / CQ_NS_PER_MS - grace_ms;
+
+    return (double)end_ms / 1000;
 }
 
 /* Is the mark that of the attempt whose lease this is? */
