@@ -79,6 +79,14 @@ cronq_status cronq_inspector_list(cronq_inspector *inspector, const char *queue,
                                   size_t *count, cronq_error *err) CRONQ_CHECKED;
 void cronq_task_infos_free(cronq_task_info **infos, size_t count);
 
+/* All of them, one after the other; info is borrowed for the call. ECANCELED: on_task
+ * ended it by returning false. What moves meanwhile may be missed. */
+typedef bool cronq_task_fn(const cronq_task_info *info, void *arg);
+cronq_status cronq_inspector_each(cronq_inspector *inspector, const char *queue,
+                                  cronq_state state, const cronq_filter *filter,
+                                  cronq_task_fn *on_task, void *arg, cronq_error *err)
+    CRONQ_CHECKED;
+
 /* Delete: in any state but active, with the lock that it holds. Run: to pending, at once.
  * Archive: pending, scheduled, retry, aggregating. */
 cronq_status cronq_inspector_delete(cronq_inspector *inspector, const char *queue,

@@ -32,6 +32,7 @@ typedef enum cq_cli_type {
     CQ_CLI_DURATION, /* "1m30s": number holds milliseconds, rounded up */
     CQ_CLI_INSTANT,  /* RFC 3339: number holds Unix milliseconds, rounded up */
     CQ_CLI_PAIR,     /* "key=value", key not empty */
+    CQ_CLI_CHOICE,   /* arg is "this|that": number holds which, from 0 */
 } cq_cli_type;
 
 typedef struct cq_cli_option {
@@ -55,7 +56,7 @@ typedef struct cq_cli_command {
     const char *details;          /* lines for --help; NULL: none */
     const cq_cli_option *options; /* ends with an empty row; NULL: none */
     int (*run)(cq_cli *cli);
-    const struct cq_cli_command *const *verbs; /* instead of run; ends with NULL */
+    const struct cq_cli_command *const *verbs; /* ends with NULL; with run: args are 0 */
     bool hidden;                               /* not in lists */
 } cq_cli_command;
 
@@ -132,11 +133,13 @@ void cq_cli_enter(cq_cli *cli, const cq_cli_command *verb);
 
 /* The subcommands, a file each. */
 extern const cq_cli_command cq_cli_bench;
+extern const cq_cli_command cq_cli_cancel;
 extern const cq_cli_command cq_cli_completion;
 extern const cq_cli_command cq_cli_config;
 extern const cq_cli_command cq_cli_cron;
 extern const cq_cli_command cq_cli_dash;
 extern const cq_cli_command cq_cli_fsck;
+extern const cq_cli_command cq_cli_group;
 extern const cq_cli_command cq_cli_help_command;
 extern const cq_cli_command cq_cli_man;
 extern const cq_cli_command cq_cli_migrate;
@@ -144,6 +147,7 @@ extern const cq_cli_command cq_cli_push;
 extern const cq_cli_command cq_cli_queue;
 extern const cq_cli_command cq_cli_server;
 extern const cq_cli_command cq_cli_stats;
+extern const cq_cli_command cq_cli_task;
 extern const cq_cli_command cq_cli_version;
 
 #endif

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/rfc3339.h"
-#include "cli/cli.h"
+#include "cli/told.h"
 
 #include <cronq/cron.h>
 #include <errno.h>
@@ -275,10 +275,12 @@ static const cq_cli_command check_command = {
     .run = run_check,
 };
 
-static const cq_cli_command *const verbs[] = { &next_command, &check_command, NULL };
+static const cq_cli_command *const verbs[] = {
+    &cq_cli_cron_list, &cq_cli_cron_history, &next_command, &check_command, NULL,
+};
 
 const cq_cli_command cq_cli_cron = {
     .name = "cron",
-    .summary = "Look at cron expressions",
+    .summary = "Look at cron entries, their pushes, and cron expressions",
     .verbs = verbs,
 };

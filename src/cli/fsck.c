@@ -77,12 +77,17 @@ static int check_each(run_state *run, cronq_inspector *inspector,
 {
     bool repair = cq_cli_has(run->cli, "repair");
     int code = CQ_CLI_OK, last;
+    size_t checked = 0;
     cronq_error err;
 
     for (size_t i = 0; i < count; i++)
         if (cronq_inspector_check(inspector, names[i], repair, on_finding, run, &err))
             code = cq_cli_report(run->cli, &err);
-    last = summarize(run, count);
+        else
+            checked++;
+    if (code && !checked)
+        return code;
+    last = summarize(run, checked);
     return code ? code : last;
 }
 

@@ -14,11 +14,13 @@ void cq_cli_usage(const cq_cli *cli, cq_buf *out)
     cq_buf_printf(out, "usage: %s", cli->path);
     if (command->options)
         cq_buf_append_text(out, " [OPTION]...");
-    if (command->verbs)
+    if (command->verbs && !command->run)
         cq_buf_append_text(out, " COMMAND ...");
     if (command->args)
         cq_buf_printf(out, " %s", command->args);
     cq_buf_append_char(out, '\n');
+    if (command->verbs && command->run)
+        cq_buf_printf(out, "       %s COMMAND ...\n", cli->path);
 }
 
 void cq_cli_option_label(const cq_cli_option *option, cq_buf *out)

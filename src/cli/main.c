@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include <fcntl.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -40,6 +41,7 @@ int main(int argc, char **argv)
 
     fill_standard_descriptors();
     signal(SIGPIPE, SIG_IGN);
+    setlocale(LC_CTYPE, "C.UTF-8"); /* for the width of what tables show */
     code = cq_cli_finish(run(&cli, argc, argv));
     cq_cli_release(&cli);
     return code;

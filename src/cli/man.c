@@ -54,7 +54,7 @@ static void command(const cq_cli_command *verb, const char *prefix, cq_buf *out)
         return;
     for (const cq_cli_command *const *next = verb->verbs; next && *next; next++)
         command(*next, path, out);
-    if (verb->verbs)
+    if (!verb->run)
         return;
     cq_buf_append_text(out, ".SS ");
     escape(out, path);

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* cli/migrate.c - cronq migrate: move queues to another store. */
 #include "base/json.h"
-#include "cli/cli.h"
+#include "cli/look.h"
 
-#include <cronq/inspector.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct plan {
@@ -40,66 +38,67 @@ static cronq_status read_queues(plan *p, cronq_error *err)
     return status;
 }
 
-static void show_progress(const char *queue, uint64_t moved, uint64_t left, void *arg)
-{
-    const cq_cli *cli = arg;
-
-    if (!cli->json)
-        fprintf(stderr, "%s: %llu moved, %llu left\n", queue, (unsigned long long)moved,
-                (unsigned long long)left);
-}
-
 typedef struct moved {
-    const cq_cli *cli;
     uint64_t count;
+    cq_cli_progress progress;
 } moved;
 
 static void note_progress(const char *queue, uint64_t count, uint64_t left, void *arg)
 {
     moved *m = arg;
 
+    (void)queue;
     m->count = count;
-    show_progress(queue, count, left, (void *)(uintptr_t)m->cli);
+    cq_cli_progress_step(count, count + left, &m->progress);
 }
 
-/* One queue after the other, so that each that was moved is said. */
+static cronq_status move_one(const plan *p, size_t index, uint64_t *count,
+                             cronq_error *err)
+{
+    moved m = { 0 };
+    const cronq_migrate_options *options =
+        CRONQ_MIGRATE_OPTIONS(.keep_paused = cq_cli_has(p->cli, "keep-paused"),
+                              .active_wait_ms = cq_cli_number(p->cli, "wait", 0),
+                              .on_progress = note_progress, .arg = &m);
+    cronq_status status;
+
+    cq_cli_progress_begin(&m.progress, p->queues[index], false);
+    status = cronq_migrate(p->from, p->to, &p->queues[index], 1, options, err);
+    cq_cli_progress_end(&m.progress);
+    *count = m.count;
+    return status;
+}
+
+/* One queue after the other; what was moved before one fails is said too. */
 static int move_each(const plan *p)
 {
-    int64_t wait_ms = cq_cli_number(p->cli, "wait", 0);
+    int code = CQ_CLI_OK, printed;
     cronq_error err;
-    int code = CQ_CLI_OK;
     cq_buf out;
 
     cq_buf_init(&out, (size_t)1 << 28);
     if (p->cli->json)
         cq_json_open(&out, '[');
     for (size_t i = 0; i < p->count && code == CQ_CLI_OK; i++) {
-        moved m = { p->cli, 0 };
-        const cronq_migrate_options *options =
-            CRONQ_MIGRATE_OPTIONS(.keep_paused = cq_cli_has(p->cli, "keep-paused"),
-                                  .active_wait_ms = wait_ms, .on_progress = note_progress,
-                                  .arg = &m);
+        uint64_t count;
 
-        if (cronq_migrate(p->from, p->to, &p->queues[i], 1, options, &err))
+        if (move_one(p, i, &count, &err)) {
             code = cq_cli_report(p->cli, &err);
-        else if (!p->cli->json)
-            cq_buf_printf(&out, "%s: %llu tasks moved\n", p->queues[i],
-                          (unsigned long long)m.count);
-        else {
+        } else if (p->cli->json) {
             cq_json_open(&out, '{');
-            cq_json_key(&out, "queue");
-            cq_json_string(&out, cq_str_of(p->queues[i]));
-            cq_json_key(&out, "moved");
-            cq_json_int(&out, (int64_t)m.count);
+            cq_json_key_text(&out, "queue", p->queues[i]);
+            cq_json_key_int(&out, "moved", (int64_t)count);
             cq_json_close(&out, '}');
+        } else {
+            cq_buf_printf(&out, "%s: ", p->queues[i]);
+            cq_cli_count(&out, count, "task");
+            cq_buf_append_text(&out, " moved\n");
         }
     }
     if (p->cli->json)
         cq_json_close(&out, ']');
-    if (code == CQ_CLI_OK)
-        return out.len ? cq_cli_print(p->cli, &out) : CQ_CLI_OK;
-    cq_buf_release(&out);
-    return code;
+    printed = out.len ? cq_cli_print(p->cli, &out) : CQ_CLI_OK;
+    return code ? code : printed;
 }
 
 static int run_migrate(cq_cli *cli)
@@ -114,27 +113,25 @@ static int run_migrate(cq_cli *cli)
         return cq_cli_misuse(cli, "--%s is missing", p.from ? "to" : "from");
     if (read_queues(&p, &err))
         code = cq_cli_report(cli, &err);
-    else if (!cq_cli_has(cli, "yes"))
-        code = cq_cli_misuse(
-            cli, "%zu queues would be paused and moved: say --yes to do it", p.count);
     else
+        code = cq_cli_confirm(cli, "pause and move %zu queues", p.count);
+    if (!code)
         code = move_each(&p);
     free(p.queues);
     return code;
 }
 
+/* clang-format off */
 static const cq_cli_option options[] = {
-    { "from", 0, "URI", CQ_CLI_TEXT, 0, 0, NULL, "the store that is left", false },
-    { "to", 0, "URI", CQ_CLI_TEXT, 0, 0, NULL, "the store that gets the tasks", false },
-    { "queue", 'q', "QUEUE", CQ_CLI_TEXT, 0, 0, NULL, "only this one; may be repeated",
-      true },
-    { "wait", 0, "DURATION", CQ_CLI_DURATION, 0, 0, NULL,
-      "how long to wait for active tasks", false },
-    { "keep-paused", 0, NULL, CQ_CLI_FLAG, 0, 0, NULL,
-      "leave the queues paused in the new store", false },
-    { "yes", 'y', NULL, CQ_CLI_FLAG, 0, 0, NULL, "do it", false },
+    { "from", 0, "URI", CQ_CLI_TEXT, .help = "the store that is left" },
+    { "to", 0, "URI", CQ_CLI_TEXT, .help = "the store that gets the tasks" },
+    { "queue", 'q', "QUEUE", CQ_CLI_TEXT, .help = "only this one; may be repeated", .repeats = true },
+    { "wait", 0, "DURATION", CQ_CLI_DURATION, .help = "how long to wait for active tasks" },
+    { "keep-paused", 0, NULL, CQ_CLI_FLAG, .help = "leave the queues paused in the new store" },
+    CQ_CLI_YES_ROW,
     { 0 },
 };
+/* clang-format on */
 
 const cq_cli_command cq_cli_migrate = {
     .name = "migrate",

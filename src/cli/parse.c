@@ -124,13 +124,32 @@ static int check_pair(const cq_cli *cli, const cq_cli_option *option, cq_cli_giv
     return CQ_CLI_OK;
 }
 
+static int find_choice(const cq_cli *cli, const cq_cli_option *option,
+                       cq_cli_given *given)
+{
+    size_t len = strlen(given->text);
+    const char *word = option->arg;
+    char room[CQ_QUOTED_ROOM];
+
+    for (int64_t i = 0; *word; i++) {
+        size_t size = strcspn(word, "|");
+
+        if (size == len && memcmp(word, given->text, len) == 0) {
+            given->number = i;
+            return CQ_CLI_OK;
+        }
+        word += size + (word[size] == '|');
+    }
+    return cq_cli_misuse(cli, "--%s: %s is none of %s", option->name,
+                         cq_quoted(cq_str_of(given->text), room), option->arg);
+}
+
 /* Without a row: the text is the value. */
 static int (*const converters[])(const cq_cli *, const cq_cli_option *,
                                  cq_cli_given *) = {
-    [CQ_CLI_INT] = convert_int,
-    [CQ_CLI_DURATION] = convert_duration,
-    [CQ_CLI_INSTANT] = convert_instant,
-    [CQ_CLI_PAIR] = check_pair,
+    [CQ_CLI_INT] = convert_int,         [CQ_CLI_DURATION] = convert_duration,
+    [CQ_CLI_INSTANT] = convert_instant, [CQ_CLI_PAIR] = check_pair,
+    [CQ_CLI_CHOICE] = find_choice,
 };
 
 static int convert(const cq_cli *cli, const cq_cli_option *option, cq_cli_given *given)
@@ -211,6 +230,9 @@ static int parse_word(cq_cli *cli, const char *arg)
         return CQ_CLI_OK;
     }
     verb = cq_cli_find(cli->command, arg);
+    if (!verb && cli->command->run)
+        return cq_cli_misuse(cli, "unexpected argument %s",
+                             cq_quoted(cq_str_of(arg), room));
     if (!verb)
         return cq_cli_misuse(cli, "unknown command %s", cq_quoted(cq_str_of(arg), room));
     cq_cli_enter(cli, verb);
@@ -246,7 +268,7 @@ static int check_arg_count(const cq_cli *cli)
     const cq_cli_command *command = cli->command;
     char room[CQ_QUOTED_ROOM];
 
-    if (command->verbs)
+    if (command->verbs && !command->run)
         return cq_cli_misuse(cli, "which command?");
     if (cli->arg_count < command->min_args)
         return cq_cli_misuse(cli, "an argument is missing");

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* cli/push.c - cronq push: put one task into a queue. */
 #include "base/json.h"
-#include "cli/cli.h"
+#include "cli/payload.h"
 
 #include <cronq/client.h>
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What the client takes at most unless it is told otherwise. */
-#define PAYLOAD_LIMIT_BYTES ((size_t)1 << 20)
 
 /* Somebody sits before the terminal. */
 #define PATIENCE_MS 3000
@@ -22,58 +18,6 @@ typedef struct push_draft {
     cq_buf type, payload;
     cronq_header *headers;
 } push_draft;
-
-static int refuse_payload(const cq_cli *cli, const char *name, const char *why)
-{
-    return cq_cli_fail(cli, CQ_CLI_USAGE, "payload: cannot read %.200s: %s", name, why);
-}
-
-static int read_stream(const cq_cli *cli, const char *name, FILE *stream, cq_buf *out)
-{
-    char block[8192];
-    size_t got;
-
-    while ((got = fread(block, 1, sizeof block, stream)) > 0 && !out->status)
-        cq_buf_append(out, block, got);
-    if (ferror(stream))
-        return refuse_payload(cli, name, strerror(errno));
-    if (out->status == CRONQ_ETOOBIG)
-        return cq_cli_fail(cli, CQ_CLI_USAGE,
-                           "payload: %.200s is larger than %zu bytes, the limit", name,
-                           PAYLOAD_LIMIT_BYTES);
-    return out->status ? cq_cli_fail(cli, CQ_CLI_RUNTIME, "out of memory") : CQ_CLI_OK;
-}
-
-static int read_file(const cq_cli *cli, const char *path, cq_buf *out)
-{
-    FILE *stream = fopen(path, "re");
-    int code;
-
-    if (!stream)
-        return refuse_payload(cli, path, strerror(errno));
-    code = read_stream(cli, path, stream, out);
-    fclose(stream);
-    return code;
-}
-
-/* Text as it is, "@FILE", or "-" for standard input; nothing for nothing. */
-static int take_payload(const cq_cli *cli, push_draft *draft)
-{
-    const char *text = cli->arg_count > 1 ? cli->args[1] : NULL;
-    int code = CQ_CLI_OK;
-
-    if (!text)
-        return CQ_CLI_OK;
-    if (text[0] != '@' && strcmp(text, "-") != 0) {
-        draft->task.payload = (cronq_bytes){ text, strlen(text) };
-        return CQ_CLI_OK;
-    }
-    code = text[0] == '@' ? read_file(cli, text + 1, &draft->payload)
-                          : read_stream(cli, "standard input", stdin, &draft->payload);
-    draft->task.payload = (cronq_bytes){ draft->payload.len ? draft->payload.data : "",
-                                         draft->payload.len };
-    return code;
-}
 
 /* The headers and their texts in one block. */
 static int take_headers(const cq_cli *cli, push_draft *draft)
@@ -142,7 +86,9 @@ static int fill(const cq_cli *cli, push_draft *draft)
     code = take_type(cli, draft);
     if (!code)
         code = take_headers(cli, draft);
-    return code ? code : take_payload(cli, draft);
+    if (!code && cli->arg_count > 1)
+        code = cq_cli_read_payload(cli, cli->args[1], &draft->payload, &task->payload);
+    return code;
 }
 
 static int print(const cq_cli *cli, const cronq_task_info *info)
@@ -195,7 +141,7 @@ static int run(cq_cli *cli)
     if (!uri)
         return CQ_CLI_USAGE;
     cq_buf_init(&draft.type, 1 << 12);
-    cq_buf_init(&draft.payload, PAYLOAD_LIMIT_BYTES);
+    cq_buf_init(&draft.payload, CQ_CLI_PAYLOAD_LIMIT_BYTES);
     code = fill(cli, &draft);
     if (!code)
         code = push(cli, uri, &draft);

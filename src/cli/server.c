@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/load.h"
 #include "cli/telemetry.h"
+#include "cli/told.h"
 
 #include <cronq/devserver.h>
 #include <pthread.h>
@@ -318,6 +319,8 @@ static const cq_cli_option options[] = {
     { 0 },
 };
 
+static const cq_cli_command *const verbs[] = { &cq_cli_server_list, NULL };
+
 const cq_cli_command cq_cli_server = {
     .name = "server",
     .summary = "Run the tasks and the schedule of a configuration file",
@@ -326,4 +329,5 @@ const cq_cli_command cq_cli_server = {
                "SIGTSTP: take\nno new tasks. SIGHUP: open the log files anew.",
     .options = options,
     .run = run,
+    .verbs = verbs,
 };

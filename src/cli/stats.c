@@ -1,24 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* cli/stats.c - cronq stats: how much is in each queue.
+/* cli/stats.c - cronq stats and cronq queue inspect: how much is in each queue.
  *
- * One table of columns makes the JSON, the table, and, where the terminal is too narrow
- * for the table, a block of lines a queue. */
+ * One table of columns makes the JSON, the table, and the details of a queue. */
 #include "base/duration.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "cli/cli.h"
+#include "cli/look.h"
 
-#include <cronq/inspector.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #define FIELD(name) offsetof(cronq_queue_info, name)
 
-/* title NULL: only in JSON. */
+/* title NULL: not in the table. */
 static const struct {
     const char *key, *title;
     size_t offset; /* of a uint64_t */
@@ -51,6 +46,18 @@ static uint64_t value_of(const cronq_queue_info *queue, size_t column)
     return value;
 }
 
+static void queue_json(cq_buf *out, const cronq_queue_info *queue)
+{
+    cq_json_open(out, '{');
+    cq_json_key_text(out, "queue", queue->name);
+    cq_json_key_bool(out, "paused", queue->paused);
+    for (size_t c = 0; c < COLUMN_COUNT; c++)
+        cq_json_key_int(out, columns[c].key, (int64_t)value_of(queue, c));
+    cq_json_key_int(out, "latency_ms", queue->latency_ms);
+    cq_json_key_int(out, "paused_at_ms", queue->paused_at_ms);
+    cq_json_close(out, '}');
+}
+
 static int print_json(const cq_cli *cli, const listing *list)
 {
     cq_buf out;
@@ -59,136 +66,58 @@ static int print_json(const cq_cli *cli, const listing *list)
     cq_json_open(&out, '{');
     cq_json_key(&out, "queues");
     cq_json_open(&out, '[');
-    for (size_t i = 0; i < list->count; i++) {
-        cq_json_open(&out, '{');
-        cq_json_key_text(&out, "queue", list->queues[i].name);
-        cq_json_key_bool(&out, "paused", list->queues[i].paused);
-        for (size_t c = 0; c < COLUMN_COUNT; c++)
-            cq_json_key_int(&out, columns[c].key, (int64_t)value_of(&list->queues[i], c));
-        cq_json_key_int(&out, "latency_ms", list->queues[i].latency_ms);
-        cq_json_close(&out, '}');
-    }
+    for (size_t i = 0; i < list->count; i++)
+        queue_json(&out, &list->queues[i]);
     cq_json_close(&out, ']');
     cq_json_close(&out, '}');
     return cq_cli_print(cli, &out);
 }
 
-/* Columns of the terminal; any number when it is none. */
-static size_t terminal_width(void)
-{
-    struct winsize size;
-
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || size.ws_col == 0)
-        return SIZE_MAX;
-    return size.ws_col;
-}
-
-static size_t column_width(const listing *list, size_t column)
-{
-    size_t width = strlen(columns[column].title);
-
-    for (size_t i = 0; i < list->count; i++) {
-        int digits = snprintf(NULL, 0, "%llu",
-                              (unsigned long long)value_of(&list->queues[i], column));
-
-        if ((size_t)digits > width)
-            width = (size_t)digits;
-    }
-    return width;
-}
-
-static size_t name_width(const listing *list)
-{
-    size_t width = strlen("QUEUE");
-
-    for (size_t i = 0; i < list->count; i++)
-        if (strlen(list->queues[i].name) > width)
-            width = strlen(list->queues[i].name);
-    return width;
-}
-
 /* Milliseconds matter only while there are few. */
-static void append_wait(const cronq_queue_info *queue, cq_buf *out)
+static void oldest_cell(cq_cli_table *table, const cronq_queue_info *queue)
 {
     int64_t wait_ms = queue->latency_ms;
+    cq_buf text;
 
+    cq_buf_init(&text, 64);
     if (wait_ms >= 10000)
         wait_ms -= wait_ms % 1000;
     if (wait_ms > 0)
-        cq_duration_print(out, wait_ms * 1000000);
+        cq_duration_print(&text, wait_ms * 1000000);
     else
-        cq_buf_append_char(out, '-');
-}
-
-static void append_paused(const cq_cli *cli, const cronq_queue_info *queue, cq_buf *out)
-{
-    if (queue->paused)
-        cq_buf_append_text(out, cli->color ? "  \033[33mpaused\033[0m" : "  paused");
-}
-
-static void print_table(const cq_cli *cli, const listing *list, cq_buf *out)
-{
-    int name = (int)name_width(list);
-
-    cq_buf_printf(out, "%-*s", name, "QUEUE");
-    for (size_t c = 0; c < COLUMN_COUNT; c++)
-        if (columns[c].title)
-            cq_buf_printf(out, "  %*s", (int)column_width(list, c), columns[c].title);
-    cq_buf_append_text(out, "  OLDEST\n");
-    for (size_t i = 0; i < list->count; i++) {
-        cq_buf_printf(out, "%-*s", name, list->queues[i].name);
-        for (size_t c = 0; c < COLUMN_COUNT; c++)
-            if (columns[c].title)
-                cq_buf_printf(out, "  %*llu", (int)column_width(list, c),
-                              (unsigned long long)value_of(&list->queues[i], c));
-        cq_buf_append_text(out, "  ");
-        append_wait(&list->queues[i], out);
-        append_paused(cli, &list->queues[i], out);
-        cq_buf_append_char(out, '\n');
-    }
-}
-
-static void print_blocks(const cq_cli *cli, const listing *list, cq_buf *out)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        cq_buf_append_text(out, list->queues[i].name);
-        append_paused(cli, &list->queues[i], out);
-        cq_buf_append_char(out, '\n');
-        for (size_t c = 0; c < COLUMN_COUNT; c++)
-            if (columns[c].title)
-                cq_buf_printf(out, " %s %llu\n", columns[c].key,
-                              (unsigned long long)value_of(&list->queues[i], c));
-        cq_buf_append_text(out, " oldest ");
-        append_wait(&list->queues[i], out);
-        cq_buf_append_char(out, '\n');
-    }
-}
-
-static size_t table_width(const listing *list)
-{
-    /* The last column, and "paused". */
-    size_t width = name_width(list) + 2 + 10 + 8;
-
-    for (size_t c = 0; c < COLUMN_COUNT; c++)
-        if (columns[c].title)
-            width += 2 + column_width(list, c);
-    return width;
+        cq_buf_append_char(&text, '-');
+    cq_cli_table_cell(table, cq_buf_str(&text), CQ_CLI_PLAIN);
+    cq_buf_release(&text);
 }
 
 static int print_text(const cq_cli *cli, const listing *list)
 {
-    cq_buf out;
+    cq_cli_column shown[COLUMN_COUNT + 3] = { { .title = "QUEUE" } };
+    size_t count = 1;
+    cq_cli_table table;
 
     if (list->count == 0) {
         printf("no queues\n");
         return CQ_CLI_OK;
     }
-    cq_buf_init(&out, (size_t)1 << 28);
-    if (table_width(list) <= terminal_width())
-        print_table(cli, list, &out);
-    else
-        print_blocks(cli, list, &out);
-    return cq_cli_print(cli, &out);
+    for (size_t c = 0; c < COLUMN_COUNT; c++)
+        if (columns[c].title)
+            shown[count++] = (cq_cli_column){ .title = columns[c].title, .right = true };
+    shown[count++] = (cq_cli_column){ .title = "OLDEST" };
+    shown[count++] = (cq_cli_column){ .title = "" };
+    cq_cli_table_init(&table, shown, count);
+    for (size_t i = 0; i < list->count; i++) {
+        const cronq_queue_info *queue = &list->queues[i];
+
+        cq_cli_table_text(&table, queue->name);
+        for (size_t c = 0; c < COLUMN_COUNT; c++)
+            if (columns[c].title)
+                cq_cli_table_count(&table, value_of(queue, c));
+        oldest_cell(&table, queue);
+        cq_cli_table_cell(&table, cq_str_of(queue->paused ? "paused" : ""),
+                          CQ_CLI_YELLOW);
+    }
+    return cq_cli_table_print(cli, &table);
 }
 
 static cronq_status look(cronq_inspector *inspector, const char *const *names,
@@ -226,24 +155,29 @@ static cronq_status look_at(const cq_cli *cli, cronq_inspector *inspector, listi
     return status;
 }
 
-static int run(cq_cli *cli)
+static int show(cq_cli *cli, cronq_inspector *inspector,
+                int (*print)(const cq_cli *cli, const listing *list))
 {
-    const char *uri = cq_cli_need_uri(cli);
-    cronq_inspector *inspector = NULL;
     listing list = { 0 };
     cronq_error err;
     int code;
 
-    if (!uri)
-        return CQ_CLI_USAGE;
-    if (cronq_inspector_new(uri, NULL, &inspector, &err) ||
-        look_at(cli, inspector, &list, &err))
+    if (look_at(cli, inspector, &list, &err))
         code = cq_cli_report(cli, &err);
     else
-        code = cli->json ? print_json(cli, &list) : print_text(cli, &list);
+        code = cli->json ? print_json(cli, &list) : print(cli, &list);
     free(list.queues);
-    cronq_inspector_free(inspector);
     return code;
+}
+
+static int show_table(cq_cli *cli, cronq_inspector *inspector)
+{
+    return show(cli, inspector, print_text);
+}
+
+static int run(cq_cli *cli)
+{
+    return cq_cli_look(cli, show_table);
 }
 
 const cq_cli_command cq_cli_stats = {
@@ -255,3 +189,40 @@ const cq_cli_command cq_cli_stats = {
                "long the\noldest pending task has waited.",
     .run = run,
 };
+
+/* ---- queue inspect ---- */
+
+static int print_details(const cq_cli *cli, const listing *list)
+{
+    int64_t now_ms = cq_cli_now_ms();
+    cq_buf out;
+
+    cq_buf_init(&out, (size_t)1 << 28);
+    for (size_t i = 0; i < list->count; i++) {
+        const cronq_queue_info *queue = &list->queues[i];
+
+        cq_buf_printf(&out, "%s%-16s %s\n", i ? "\n" : "", "queue", queue->name);
+        for (size_t c = 0; c < COLUMN_COUNT; c++)
+            cq_buf_printf(&out, "%-16s %llu\n", columns[c].key,
+                          (unsigned long long)value_of(queue, c));
+        cq_buf_printf(&out, "%-16s ", "oldest pending");
+        cq_duration_print(&out, queue->latency_ms * 1000000);
+        cq_buf_printf(&out, "\n%-16s ", "paused");
+        if (queue->paused && queue->paused_at_ms)
+            cq_cli_instant(&out, queue->paused_at_ms, now_ms);
+        else
+            cq_buf_append_text(&out, queue->paused ? "yes" : "no");
+        cq_buf_append_char(&out, '\n');
+    }
+    return cq_cli_print(cli, &out);
+}
+
+static int show_details(cq_cli *cli, cronq_inspector *inspector)
+{
+    return show(cli, inspector, print_details);
+}
+
+int cq_cli_inspect_queues(cq_cli *cli)
+{
+    return cq_cli_look(cli, show_details);
+}

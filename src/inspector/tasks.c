@@ -182,7 +182,21 @@ typedef struct walk {
     int64_t now_ns;
     size_t skip, limit, count, room; /* skip: of those that fit */
     cronq_task_info **infos;
+    cronq_task_fn *on_task; /* else they are kept */
+    void *arg;
 } walk;
+
+static cronq_status show(walk *w, const cq_record *record, const cq_message *message,
+                         cronq_error *err)
+{
+    cronq_task_info *info = NULL;
+    cronq_status status = info_of(record, message, w->listing.queue, &info, err);
+
+    if (!status && !w->on_task(info, w->arg))
+        status = cq_fail(err, CRONQ_ECANCELED, "interrupted");
+    cronq_task_info_free(info);
+    return status;
+}
 
 static cronq_status keep(walk *w, const cq_record *record, cq_arena *arena,
                          cronq_error *err)
@@ -198,6 +212,8 @@ static cronq_status keep(walk *w, const cq_record *record, cq_arena *arena,
         w->skip--;
         return CRONQ_OK;
     }
+    if (w->on_task)
+        return show(w, record, message, err);
     if (w->count == w->room) {
         size_t more = 2 * w->room + 32;
         cronq_task_info **grown = realloc(w->infos, more * sizeof(cronq_task_info *));
@@ -280,6 +296,20 @@ static cronq_status must_exist(cronq_inspector *inspector, const char *queue,
     return broker->inspect->counts(broker, cq_str_of(queue), now_ns, &counts, err);
 }
 
+static cronq_status begin_walk(walk *w, const char *queue, cronq_error *err)
+{
+    cronq_status status = cq_inspect_check_queue(queue, err);
+    cronq_state state = w->listing.state;
+
+    if (status)
+        return status;
+    if (!state || !cronq_state_name(state))
+        return cq_fail(err, CRONQ_EINVAL, "%d is no state of a task", (int)state);
+    w->listing.queue = cq_str_of(queue);
+    status = cq_inspect_now(w->inspector, &w->now_ns, err);
+    return status ? status : must_exist(w->inspector, queue, w->now_ns, err);
+}
+
 cronq_status cronq_inspector_list(cronq_inspector *inspector, const char *queue,
                                   cronq_state state, const cronq_filter *filter,
                                   size_t offset, size_t limit, cronq_task_info ***infos,
@@ -287,21 +317,15 @@ cronq_status cronq_inspector_list(cronq_inspector *inspector, const char *queue,
 {
     walk w = { .inspector = inspector,
                .filter = filter,
-               .listing = { .queue = cq_str_of(queue), .state = state },
+               .listing = { .state = state },
                .skip = offset,
                .limit = limit };
-    cronq_status status = cq_inspect_check_queue(queue, err);
+    cronq_status status;
 
-    if (status)
-        return status;
-    if (!state || !cronq_state_name(state))
-        return cq_fail(err, CRONQ_EINVAL, "%d is no state of a task", (int)state);
     if (limit < 1 || limit > LIST_LIMIT)
         return cq_fail(err, CRONQ_EINVAL, "limit is %zu: not between 1 and %d", limit,
                        LIST_LIMIT);
-    status = cq_inspect_now(inspector, &w.now_ns, err);
-    if (!status)
-        status = must_exist(inspector, queue, w.now_ns, err);
+    status = begin_walk(&w, queue, err);
     if (!status)
         status = walk_all(&w, err);
     if (status) {
@@ -311,6 +335,21 @@ cronq_status cronq_inspector_list(cronq_inspector *inspector, const char *queue,
     *infos = w.infos;
     *count = w.count;
     return CRONQ_OK;
+}
+
+cronq_status cronq_inspector_each(cronq_inspector *inspector, const char *queue,
+                                  cronq_state state, const cronq_filter *filter,
+                                  cronq_task_fn *on_task, void *arg, cronq_error *err)
+{
+    walk w = { .inspector = inspector,
+               .filter = filter,
+               .listing = { .state = state },
+               .limit = SIZE_MAX,
+               .on_task = on_task,
+               .arg = arg };
+    cronq_status status = begin_walk(&w, queue, err);
+
+    return status ? status : walk_all(&w, err);
 }
 
 void cronq_task_infos_free(cronq_task_info **infos, size_t count)
