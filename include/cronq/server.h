@@ -209,10 +209,33 @@ cronq_status cronq_server_new(const char *uri, const cronq_server_options *optio
  * only if that handler has returned by now, else it is left to the end of the process. */
 void cronq_server_free(cronq_server *server);
 
+/* Where a handler runs: on a thread of the worker, where a crash ends the process; or in
+ * child processes, where it ends one attempt. docs/crashes.md compares them. */
+typedef enum cronq_isolation {
+    CRONQ_ISOLATION_THREAD = 0,
+    CRONQ_ISOLATION_PROCESS = 1
+} cronq_isolation;
+
+/* Called once in each child process, before its first task: open connections and the like
+ * here. *arg is what the handler gets in this child, at first the arg of
+ * cronq_server_add. With a status other than OK the child ends, and another one is tried
+ * a little later. */
+typedef cronq_status cronq_child_init_fn(void **arg, cronq_error *err);
+
 typedef struct cronq_handler_options {
     size_t struct_size;    /* set by CRONQ_HANDLER_OPTIONS() */
     const char *cron_spec; /* also push it by the clock */
     const cronq_entry_options *entry;
+    cronq_isolation isolation;
+    /* With CRONQ_ISOLATION_PROCESS. */
+    cronq_child_init_fn *child_init;
+    uint32_t child_count;      /* 0: as concurrency; at most 1,000 */
+    uint32_t child_task_count; /* after so many tasks a child is replaced; 0: never */
+    int64_t child_grace_ms;    /* from the end of an attempt's time, or its cancellation,
+                                  to SIGTERM, and again to SIGKILL; 0: 1,000 */
+    uint64_t memory_limit_bytes; /* address space beyond that of the start; 0: none */
+    uint64_t cpu_limit_s;        /* CPU time of one attempt; 0: none */
+    uint64_t open_files_limit;   /* 0: none */
 } cronq_handler_options;
 
 #define CRONQ_HANDLER_OPTIONS(...)                                                 \

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -26,6 +27,19 @@ cronq_status cq_thread_start(pthread_t *thread, const char *name, void *(*run)(v
         return cq_fail_errno(err, CRONQ_ENOMEM, failed, "cannot start thread %s", name);
     pthread_setname_np(*thread, name);
     return CRONQ_OK;
+}
+
+size_t cq_thread_count(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    size_t count = 0;
+
+    if (!tasks)
+        return 1;
+    for (struct dirent *entry; (entry = readdir(tasks));)
+        count += entry->d_name[0] != '.';
+    closedir(tasks);
+    return count ? count : 1;
 }
 
 void cq_cond_init(pthread_cond_t *cond)

@@ -11,6 +11,9 @@
 cronq_status cq_thread_start(pthread_t *thread, const char *name, void *(*run)(void *),
                              void *arg, cronq_error *err);
 
+/* How many threads this process has; 1 when it can not be told. */
+size_t cq_thread_count(void);
+
 /* A condition variable that measures waits by the monotonic clock. */
 void cq_cond_init(pthread_cond_t *cond);
 

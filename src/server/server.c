@@ -132,14 +132,20 @@ static cronq_status check_pattern(const char *pattern, cronq_error *err)
     return CRONQ_OK;
 }
 
+/* options: NULL for a handler that runs on a thread. */
 static cronq_status add_handler(cronq_server *server, const char *pattern,
-                                cronq_handler *handler, void *arg, cronq_error *err)
+                                cronq_handler *handler, void *arg,
+                                const cronq_handler_options *options, cronq_error *err)
 {
     const char *full = cq_server_pattern(server, pattern);
+    cronq_status status;
 
     if (!full)
         return cq_fail_nomem(err);
-    return cq_worker_add(server->worker, full, handler, arg, err);
+    status = cq_worker_add(server->worker, full, handler, arg, err);
+    if (status || !options || options->isolation == CRONQ_ISOLATION_THREAD)
+        return status;
+    return cq_worker_isolate(server->worker, full, options, err);
 }
 
 /* The entry's queue: the user's, else the namespace, else default. */
@@ -192,7 +198,10 @@ cronq_status cronq_server_add(cronq_server *server, const char *pattern,
     if (mine.entry && !mine.cron_spec)
         return cq_fail(err, CRONQ_EINVAL, "pattern %s: an entry without a cron_spec",
                        pattern);
-    status = add_handler(server, pattern, handler, arg, err);
+    if (mine.isolation > CRONQ_ISOLATION_PROCESS)
+        return cq_fail(err, CRONQ_EINVAL, "pattern %s: isolation %d is neither 0 nor 1",
+                       pattern, (int)mine.isolation);
+    status = add_handler(server, pattern, handler, arg, &mine, err);
     if (status || !mine.cron_spec)
         return status;
     return add_entry(server, mine.cron_spec, pattern, true, mine.entry, NULL, err);
@@ -212,7 +221,7 @@ cronq_status cronq_server_cron_add(cronq_server *server, const char *spec,
     if (!spec)
         return cq_fail(err, CRONQ_EINVAL, "spec of pattern %s: is NULL", pattern);
     if (handler)
-        status = add_handler(server, pattern, handler, arg, err);
+        status = add_handler(server, pattern, handler, arg, NULL, err);
     if (status)
         return status;
     return add_entry(server, spec, pattern, handler != NULL, options, entry_id, err);

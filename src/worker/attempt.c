@@ -46,6 +46,7 @@ cronq_status cq_attempt_init(cronq_attempt *attempt, cq_worker *worker,
     memset(attempt, 0, sizeof *attempt);
     attempt->worker = worker;
     attempt->queue = delivery->queue;
+    attempt->raw = delivery->message;
     attempt->cancel_fd = -1;
     atomic_init(&attempt->deadline_mono_ns, INT64_MAX);
     cq_buf_init(&attempt->error_text, CQ_ERROR_TEXT_LIMIT_BYTES);
@@ -84,8 +85,33 @@ bool cq_attempt_cancel(cronq_attempt *attempt, int reason)
         atomic_store(&attempt->reason, reason);
     if (first && attempt->cancel_fd >= 0)
         cq_event_set(&(cq_event){ attempt->cancel_fd });
+    if (first && attempt->seat)
+        cq_seat_cancel(attempt->seat, attempt->run, reason);
     pthread_mutex_unlock(&worker->cancel_mutex);
     return first;
+}
+
+void cq_attempt_enter_seat(cronq_attempt *attempt, cq_seat *seat, uint32_t run)
+{
+    cq_worker *worker = attempt->worker;
+    int reason;
+
+    pthread_mutex_lock(&worker->cancel_mutex);
+    attempt->seat = seat;
+    attempt->run = run;
+    reason = atomic_load(&attempt->reason);
+    if (reason)
+        cq_seat_cancel(seat, run, reason);
+    pthread_mutex_unlock(&worker->cancel_mutex);
+}
+
+void cq_attempt_leave_seat(cronq_attempt *attempt)
+{
+    cq_worker *worker = attempt->worker;
+
+    pthread_mutex_lock(&worker->cancel_mutex);
+    attempt->seat = NULL;
+    pthread_mutex_unlock(&worker->cancel_mutex);
 }
 
 int cronq_attempt_cancel_fd(cronq_attempt *attempt)
@@ -93,6 +119,8 @@ int cronq_attempt_cancel_fd(cronq_attempt *attempt)
     cq_worker *worker = attempt->worker;
     cq_event event;
 
+    if (attempt->inside)
+        return attempt->inside->cancelled.fd;
     pthread_mutex_lock(&worker->cancel_mutex);
     if (attempt->cancel_fd < 0 && cq_event_init(&event, NULL) == CRONQ_OK) {
         attempt->cancel_fd = event.fd;
@@ -103,14 +131,20 @@ int cronq_attempt_cancel_fd(cronq_attempt *attempt)
     return attempt->cancel_fd;
 }
 
+static int reason_of(const cronq_attempt *attempt)
+{
+    return atomic_load(attempt->inside ? &attempt->inside->run->reason
+                                       : &attempt->reason);
+}
+
 bool cronq_attempt_cancelled(const cronq_attempt *attempt)
 {
-    return atomic_load(&attempt->reason) != CRONQ_OK;
+    return reason_of(attempt) != CRONQ_OK;
 }
 
 cronq_status cronq_attempt_cancel_reason(const cronq_attempt *attempt)
 {
-    int reason = atomic_load(&attempt->reason);
+    int reason = reason_of(attempt);
 
     return reason == CQ_ABORTED ? CRONQ_ECANCELED : (cronq_status)reason;
 }
@@ -184,6 +218,10 @@ void cronq_attempt_log(cronq_attempt *attempt, cronq_log_level level, const char
     vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
     cq_utf8_copy(text, sizeof text, raw, strlen(raw));
+    if (attempt->inside) {
+        cq_inside_log(attempt, level, text);
+        return;
+    }
     record.level = level;
     record.at_ms = cq_wall_ns() / CQ_NS_PER_MS;
     record.text = text;
@@ -226,11 +264,22 @@ cronq_status cronq_attempt_write_result(cronq_attempt *attempt, cronq_bytes resu
                        result.len);
     if (!result.data)
         result.data = "";
+    if (attempt->inside)
+        return cq_inside_write_result(attempt, result, err);
     if (attempt->fence == CQ_FENCE_NONE || atomic_load(&attempt->lost))
         return cq_fail(err, CRONQ_ESTATE, "the task's lease is not ours any more");
     return worker->broker->ops->write_result(
         worker->broker, worker->queues[attempt->queue], attempt->message.id,
         attempt->fence, result, err);
+}
+
+void cq_attempt_set_text(cronq_attempt *attempt, const char *prefix, const char *text,
+                         size_t len)
+{
+    cq_buf_reset(&attempt->error_text);
+    cq_buf_append_text(&attempt->error_text, prefix);
+    cq_utf8_repair(&attempt->error_text, text, len,
+                   CQ_ERROR_TEXT_LIMIT_BYTES - strlen(prefix));
 }
 
 /* Keep the text, cut on a character; one that can not be kept is empty. */
@@ -247,9 +296,7 @@ static void keep_text(cronq_attempt *attempt, const char *prefix, const char *fo
     raw = len < 0 ? NULL : malloc((size_t)len + 1);
     if (raw) {
         vsnprintf(raw, (size_t)len + 1, format, again);
-        cq_buf_append_text(&attempt->error_text, prefix);
-        cq_utf8_repair(&attempt->error_text, raw, (size_t)len,
-                       CQ_ERROR_TEXT_LIMIT_BYTES - strlen(prefix));
+        cq_attempt_set_text(attempt, prefix, raw, (size_t)len);
     }
     va_end(again);
     free(raw);

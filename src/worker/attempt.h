@@ -29,6 +29,8 @@ typedef enum cq_phase { CQ_QUEUED, CQ_RUNNING, CQ_FINISHED, CQ_ANSWERED } cq_pha
 
 struct cq_attempt_trace;
 struct cq_batch;
+struct cq_inside;
+struct cq_seat;
 struct cq_type;
 struct cq_worker;
 
@@ -45,6 +47,7 @@ struct cronq_attempt {
     cronq_attempt *next; /* on the desk, among the finished or in the outbox */
 
     cq_message message;
+    cronq_bytes raw;       /* the message as it was delivered */
     const char *id, *type; /* NUL-terminated */
     const cronq_header *headers;
     uint32_t queue, fence;
@@ -59,6 +62,10 @@ struct cronq_attempt {
     _Atomic int64_t lease_until_ns; /* store's clock, as far as we know */
     bool stuck;                     /* the deadline thread's: it was reported */
     int cancel_fd;                  /* under the worker's cancel mutex; -1: none */
+
+    struct cq_seat *seat;     /* of its child; under the cancel mutex */
+    uint32_t run;             /* its number there */
+    struct cq_inside *inside; /* in a child: the way to the worker; else NULL */
 
     /* The worker thread's, then the fetcher's. */
     struct cq_type *measures;       /* of its type; NULL without metrics */
@@ -95,6 +102,20 @@ bool cq_attempt_cancel(cronq_attempt *attempt, int reason);
 /* Run it on this thread: the handler unless it is cancelled or too late, callbacks, and
  * the outcome. */
 void cq_attempt_run(cronq_attempt *attempt, cq_random *random);
+
+/* The same in steps: false when the handler must not be called; what the handler
+ * returned; or it was not started after all. */
+bool cq_attempt_begin(cronq_attempt *attempt);
+void cq_attempt_end(cronq_attempt *attempt, cronq_status status, cq_random *random);
+void cq_attempt_undo_begin(cronq_attempt *attempt);
+
+/* While a child runs it, cancelling reaches it there. */
+void cq_attempt_enter_seat(cronq_attempt *attempt, struct cq_seat *seat, uint32_t run);
+void cq_attempt_leave_seat(cronq_attempt *attempt);
+
+/* What the handler said, as cronq_attempt_fail keeps it. */
+void cq_attempt_set_text(cronq_attempt *attempt, const char *prefix, const char *text,
+                         size_t len);
 
 /* Make the outcome of one that is to go back unstarted. */
 void cq_attempt_give_back(cronq_attempt *attempt);

@@ -101,6 +101,36 @@ cronq_attempt *cq_desk_take(cq_desk *desk, bool busy)
     return take_first(desk);
 }
 
+cronq_attempt *cq_desk_take_more(cq_desk *desk, cq_desk_fits_fn *fits, void *arg)
+{
+    cronq_attempt *attempt;
+
+    pthread_mutex_lock(&desk->mutex);
+    attempt = desk->closed ? NULL : desk->first;
+    if (attempt && fits(attempt, arg))
+        desk->first = attempt->next;
+    else
+        attempt = NULL;
+    pthread_mutex_unlock(&desk->mutex);
+    return attempt;
+}
+
+void cq_desk_put_back(cq_desk *desk, cronq_attempt *attempt)
+{
+    pthread_mutex_lock(&desk->mutex);
+    attempt->next = desk->first;
+    if (!desk->first)
+        desk->last = attempt;
+    desk->first = attempt;
+    pthread_mutex_unlock(&desk->mutex);
+    pthread_cond_signal(&desk->more);
+}
+
+bool cq_desk_is_brief(const cq_desk *desk)
+{
+    return atomic_load(&desk->brief);
+}
+
 bool cq_desk_is_empty(cq_desk *desk)
 {
     bool empty;

@@ -39,6 +39,12 @@ void cq_desk_put(cq_desk *desk, cronq_attempt *first, cronq_attempt *last);
 cronq_attempt *cq_desk_try(cq_desk *desk);
 /* The same, waiting for it, when it is busy no more; NULL once the desk is closed. */
 cronq_attempt *cq_desk_take(cq_desk *desk, bool busy);
+/* A worker thread that has one: the next, if fits says so; NULL: not. */
+typedef bool cq_desk_fits_fn(cronq_attempt *attempt, void *arg);
+cronq_attempt *cq_desk_take_more(cq_desk *desk, cq_desk_fits_fn *fits, void *arg);
+/* A worker thread: back to the front, it was not started. */
+void cq_desk_put_back(cq_desk *desk, cronq_attempt *attempt);
+bool cq_desk_is_brief(const cq_desk *desk);
 bool cq_desk_is_empty(cq_desk *desk);
 void cq_desk_close(cq_desk *desk);
 

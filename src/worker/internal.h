@@ -18,6 +18,7 @@
 #include "worker/desk.h"
 #include "worker/fetcher.h"
 #include "worker/heartbeat.h"
+#include "worker/isolation.h"
 #include "worker/mux.h"
 #include "worker/recoverer.h"
 #include "worker/worker.h"
@@ -57,6 +58,7 @@ struct cq_worker {
     cq_deadlines deadlines;
     cq_heartbeat heartbeat;
     cq_recoverer recoverer;
+    cq_isolation isolation;
     cq_ticker *ticker;
     cq_aggregator aggregator;
     pthread_t listener;

@@ -6,11 +6,12 @@
 #include "codec/key.h"
 #include "codec/option.h"
 #include "codec/text.h"
-#include "worker/attempt.h"
+#include "worker/isolation.h"
 
 #include <stdlib.h>
 
 #define NOT_FOUND_BYTES 8192
+#define CALL_LIMIT      3
 
 /* What a middleware is given to go on with: the rest of the chain. */
 struct cronq_next {
@@ -85,6 +86,13 @@ cronq_status cq_mux_use(cq_mux *mux, cronq_middleware *middleware, void *arg,
     return CRONQ_OK;
 }
 
+void cq_mux_isolate(cq_mux *mux, const char *pattern, cq_crew *crew)
+{
+    for (size_t i = 0; i < mux->route_count; i++)
+        if (strcmp(mux->routes[i].pattern, pattern) == 0)
+            mux->routes[i].crew = crew;
+}
+
 const cq_route *cq_mux_find(const cq_mux *mux, cq_str type)
 {
     for (size_t i = 0; i < mux->route_count; i++) {
@@ -111,9 +119,9 @@ static cronq_status no_handler(cronq_attempt *attempt)
     return status;
 }
 
-/* Call user code, to which a panic returns. */
+/* Call user code, a middleware or a handler, to which a panic returns. */
 static cronq_status call(const cq_wrapper *wrapper, const cronq_next *rest,
-                         const cq_route *route, cronq_attempt *attempt)
+                         cronq_handler *handler, void *arg, cronq_attempt *attempt)
 {
     cq_escape here = { .outer = attempt->escape, .thread = pthread_self() };
     cronq_status status;
@@ -121,11 +129,34 @@ static cronq_status call(const cq_wrapper *wrapper, const cronq_next *rest,
     attempt->escape = &here;
     if (_setjmp(here.frame) == 0)
         status = wrapper ? wrapper->middleware(attempt, rest, wrapper->arg)
-                         : route->handler(attempt, route->arg);
+                         : handler(attempt, arg);
     else
         status = CRONQ_EPANIC;
     attempt->escape = here.outer;
     return status;
+}
+
+cronq_status cq_mux_call(cronq_handler *handler, void *arg, cronq_attempt *attempt)
+{
+    return call(NULL, NULL, handler, arg, attempt);
+}
+
+static void keep_status(void *arg, cronq_attempt *attempt, cronq_status status)
+{
+    (void)attempt;
+    *(cronq_status *)arg = status;
+}
+
+/* A child that ends between its last task and this one has not started it. */
+static cronq_status call_route(const cq_route *route, cronq_attempt *attempt)
+{
+    cronq_status status = CQ_WITHDRAWN;
+
+    if (!route->crew)
+        return cq_mux_call(route->handler, route->arg, attempt);
+    for (int i = 0; i < CALL_LIMIT && status == CQ_WITHDRAWN; i++)
+        cq_crew_run(route->crew, &attempt, 1, keep_status, &status);
+    return status == CQ_WITHDRAWN ? CRONQ_EFAILED : status;
 }
 
 cronq_status cronq_next_run(const cronq_next *next, cronq_attempt *attempt)
@@ -137,10 +168,10 @@ cronq_status cronq_next_run(const cronq_next *next, cronq_attempt *attempt)
         const cq_wrapper *wrapper = &mux->wrappers[next->index];
         cronq_next rest = { mux, next->index + 1 };
 
-        return call(wrapper, &rest, NULL, attempt);
+        return call(wrapper, &rest, NULL, NULL, attempt);
     }
     route = cq_mux_find(mux, cq_str_of(cronq_attempt_type(attempt)));
-    return route ? call(NULL, NULL, route, attempt) : no_handler(attempt);
+    return route ? call_route(route, attempt) : no_handler(attempt);
 }
 
 cronq_status cq_mux_run(const cq_mux *mux, cronq_attempt *attempt)

@@ -15,6 +15,8 @@ typedef struct cq_route {
     size_t len;
     cronq_handler *handler;
     void *arg;
+    struct cq_crew
+        *crew; /* of child processes that call the handler; NULL: called here */
 } cq_route;
 
 typedef struct cq_wrapper {
@@ -35,6 +37,8 @@ void cq_mux_release(cq_mux *mux);
 /* EINVAL for a blank pattern or no handler, EEXIST for a pattern twice, ENOMEM. */
 cronq_status cq_mux_add(cq_mux *mux, const char *pattern, cronq_handler *handler,
                         void *arg, cronq_error *err);
+/* The handler of this very pattern is to run in the crew's children. */
+void cq_mux_isolate(cq_mux *mux, const char *pattern, struct cq_crew *crew);
 cronq_status cq_mux_use(cq_mux *mux, cronq_middleware *middleware, void *arg,
                         cronq_error *err);
 
@@ -44,5 +48,8 @@ const cq_route *cq_mux_find(const cq_mux *mux, cq_str type);
 /* Run the attempt through the middlewares to its handler; without one it fails with the
  * text of the reference. */
 cronq_status cq_mux_run(const cq_mux *mux, cronq_attempt *attempt);
+
+/* Call a handler, to which a panic returns as CRONQ_EPANIC. */
+cronq_status cq_mux_call(cronq_handler *handler, void *arg, cronq_attempt *attempt);
 
 #endif

@@ -273,22 +273,30 @@ static void measure_end(const cronq_attempt *attempt, cronq_status status)
         cq_cell_add(&cells->retried, 1);
 }
 
-void cq_attempt_run(cronq_attempt *attempt, cq_random *random)
+bool cq_attempt_begin(cronq_attempt *attempt)
 {
-    cq_worker *worker = attempt->worker;
-    cq_attempt_trace trace;
-    cronq_status status;
-
     begin(attempt);
     measure_begin(attempt);
-    if (worker->tracer)
-        cq_attempt_trace_begin(attempt, &trace);
-    status = cronq_attempt_cancel_reason(attempt);
-    if (!status) {
-        cq_deadlines_watch(&worker->deadlines, attempt);
-        status = cq_mux_run(&worker->mux, attempt);
-    }
-    attempt->ended_at_mono_ns = cq_mono_ns();
+    if (cronq_attempt_cancelled(attempt))
+        return false;
+    cq_deadlines_watch(&attempt->worker->deadlines, attempt);
+    return true;
+}
+
+void cq_attempt_undo_begin(cronq_attempt *attempt)
+{
+    cronq_metrics *metrics = attempt->worker->metrics;
+
+    atomic_store(&attempt->deadline_mono_ns, INT64_MAX);
+    atomic_store(&attempt->phase, CQ_QUEUED);
+    if (metrics)
+        cq_cell_add(&cq_type_here(metrics, attempt->measures)->ended, 1);
+}
+
+void cq_attempt_end(cronq_attempt *attempt, cronq_status status, cq_random *random)
+{
+    if (!attempt->ended_at_mono_ns)
+        attempt->ended_at_mono_ns = cq_mono_ns();
     if (is_lost(attempt, status))
         conclude_lost(attempt);
     else if (status == CRONQ_OK)
@@ -296,9 +304,22 @@ void cq_attempt_run(cronq_attempt *attempt, cq_random *random)
     else
         conclude_not_ok(attempt, status, random);
     measure_end(attempt, status);
-    if (worker->tracer)
+    if (attempt->trace)
         cq_attempt_trace_end(attempt);
     forget_cancel_fd(attempt);
     cq_arena_release(&attempt->memory);
     atomic_store(&attempt->phase, CQ_FINISHED);
+}
+
+void cq_attempt_run(cronq_attempt *attempt, cq_random *random)
+{
+    cq_attempt_trace trace;
+    bool runs = cq_attempt_begin(attempt);
+    cronq_status status = cronq_attempt_cancel_reason(attempt);
+
+    if (attempt->worker->tracer)
+        cq_attempt_trace_begin(attempt, &trace);
+    if (runs)
+        status = cq_mux_run(&attempt->worker->mux, attempt);
+    cq_attempt_end(attempt, status, random);
 }

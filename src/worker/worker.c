@@ -34,6 +34,7 @@ static void init_locks(cq_worker *worker)
     cq_deadlines_init(&worker->deadlines, worker);
     cq_heartbeat_init(&worker->heartbeat, worker);
     cq_mux_init(&worker->mux);
+    cq_isolation_init(&worker->isolation, worker);
 }
 
 static void destroy(cq_worker *worker)
@@ -44,6 +45,7 @@ static void destroy(cq_worker *worker)
     cq_fetcher_release(&worker->fetcher);
     cq_aggregator_release(&worker->aggregator);
     cq_event_release(&worker->ended);
+    cq_isolation_release(&worker->isolation);
     cq_mux_release(&worker->mux);
     cq_heartbeat_release(&worker->heartbeat);
     cq_deadlines_release(&worker->deadlines);
@@ -106,6 +108,22 @@ cronq_status cq_worker_add(cq_worker *worker, const char *pattern, cronq_handler
     return status ? status : cq_mux_add(&worker->mux, pattern, handler, arg, err);
 }
 
+cronq_status cq_worker_isolate(cq_worker *worker, const char *pattern,
+                               const cronq_handler_options *options, cronq_error *err)
+{
+    const cq_route *route = cq_mux_find(&worker->mux, cq_str_of(pattern));
+    cronq_status status = check_new(worker, "handler", err);
+    cq_crew *crew;
+
+    if (status)
+        return status;
+    status = cq_isolation_add(&worker->isolation, pattern, route->handler, route->arg,
+                              options, &crew, err);
+    if (!status)
+        cq_mux_isolate(&worker->mux, pattern, crew);
+    return status;
+}
+
 cronq_status cq_worker_use(cq_worker *worker, cronq_middleware *middleware, void *arg,
                            cronq_error *err)
 {
@@ -126,6 +144,72 @@ const cq_worker_counters *cq_worker_counts(const cq_worker *worker)
 
 /* ---- starting ---- */
 
+static const cq_route *route_of(cq_worker *worker, const cronq_attempt *attempt)
+{
+    return cq_mux_find(&worker->mux, attempt->message.type);
+}
+
+static bool has_same_crew(cronq_attempt *attempt, void *crew)
+{
+    const cq_route *route = route_of(attempt->worker, attempt);
+
+    return route && route->crew == crew;
+}
+
+static void end_in_parcel(void *arg, cronq_attempt *attempt, cronq_status status)
+{
+    cq_hand *hand = arg;
+    cq_worker *worker = hand->worker;
+
+    if (status == CQ_WITHDRAWN) {
+        cq_attempt_undo_begin(attempt);
+        cq_desk_put_back(&worker->desk, attempt);
+        return;
+    }
+    cq_attempt_end(attempt, status, &hand->random);
+    cq_desk_finish(&worker->desk, attempt);
+    cq_fetcher_wake(&worker->fetcher);
+}
+
+/* Of short tasks a child gets several at once: handing over costs more than they do. */
+static void run_parcel(cq_hand *hand, cq_crew *crew, cronq_attempt *attempt)
+{
+    cronq_attempt *parcel[CQ_PARCEL_LIMIT];
+    cq_worker *worker = hand->worker;
+    uint32_t most = crew->options.child_task_count;
+    size_t count = 0;
+
+    if (most == 0 || most > CQ_PARCEL_LIMIT)
+        most = CQ_PARCEL_LIMIT;
+    while (attempt) {
+        if (cq_attempt_begin(attempt))
+            parcel[count++] = attempt;
+        else
+            end_in_parcel(hand, attempt, cronq_attempt_cancel_reason(attempt));
+        attempt =
+            count < most ? cq_desk_take_more(&worker->desk, has_same_crew, crew) : NULL;
+    }
+    if (count)
+        cq_crew_run(crew, parcel, count, end_in_parcel, hand);
+}
+
+static void run_attempt(cq_hand *hand, cronq_attempt *attempt)
+{
+    cq_worker *worker = hand->worker;
+    const cq_route *route = worker->isolation.crews && worker->mux.wrapper_count == 0 &&
+                                    !worker->tracer && cq_desk_is_brief(&worker->desk)
+                                ? route_of(worker, attempt)
+                                : NULL;
+
+    if (route && route->crew) {
+        run_parcel(hand, route->crew, attempt);
+        return;
+    }
+    cq_attempt_run(attempt, &hand->random);
+    cq_desk_finish(&worker->desk, attempt);
+    cq_fetcher_wake(&worker->fetcher);
+}
+
 static void *run_hand(void *arg)
 {
     cq_hand *hand = arg;
@@ -133,9 +217,7 @@ static void *run_hand(void *arg)
     cronq_attempt *attempt = cq_desk_take(&worker->desk, false);
 
     while (attempt) {
-        cq_attempt_run(attempt, &hand->random);
-        cq_desk_finish(&worker->desk, attempt);
-        cq_fetcher_wake(&worker->fetcher);
+        run_attempt(hand, attempt);
         attempt = cq_desk_try(&worker->desk);
         if (!attempt) {
             cq_fetcher_run_dry(&worker->fetcher);
@@ -167,10 +249,12 @@ static cronq_status start_hands(cq_worker *worker, cronq_error *err)
 /* Those that hand out work last: nothing is taken before everyone is in place. */
 static cronq_status start_threads(cq_worker *worker, cronq_error *err)
 {
-    cronq_status status = worker->broker->ops->intake_open(worker->broker, worker->queues,
-                                                           worker->options->queue_count,
-                                                           &worker->intake, err);
+    cronq_status status = cq_isolation_start(&worker->isolation, err);
 
+    if (!status)
+        status = worker->broker->ops->intake_open(worker->broker, worker->queues,
+                                                  worker->options->queue_count,
+                                                  &worker->intake, err);
     if (!status)
         status = start_hands(worker, err);
     if (!status)
@@ -205,6 +289,8 @@ static void end_threads(cq_worker *worker, bool join_hands)
         pthread_join(worker->listener, NULL);
     worker->listening = false;
     cq_deadlines_stop(&worker->deadlines);
+    if (worker->hand_count == 0)
+        cq_isolation_stop(&worker->isolation);
 }
 
 cronq_status cq_worker_start(cq_worker *worker, cronq_error *err)

@@ -22,6 +22,10 @@ void cq_worker_free(cq_worker *worker); /* stops; NULL is fine */
 /* pattern is the full one, namespace included. Contracts as cronq_server_add and _use. */
 cronq_status cq_worker_add(cq_worker *worker, const char *pattern, cronq_handler *handler,
                            void *arg, cronq_error *err);
+/* The handler of this pattern, which was added, runs in child processes. pattern is
+ * borrowed until cq_worker_free. */
+cronq_status cq_worker_isolate(cq_worker *worker, const char *pattern,
+                               const cronq_handler_options *options, cronq_error *err);
 cronq_status cq_worker_use(cq_worker *worker, cronq_middleware *middleware, void *arg,
                            cronq_error *err);
 void cq_worker_set_user_data(cq_worker *worker, void *user_data);
