@@ -89,6 +89,19 @@ bool cronq_task_info_is_cancelled(const cronq_task_info *info); /* it was asked 
 bool cronq_task_info_is_merging(const cronq_task_info *info); /* its group is under way */
 size_t cronq_task_info_header_count(const cronq_task_info *info);
 cronq_header cronq_task_info_header_at(const cronq_task_info *info, size_t index);
+
+/* One attempt that failed, as our servers remember it. */
+typedef struct cronq_failure {
+    int64_t at_ms;
+    int32_t attempt;  /* from 1 */
+    const char *host; /* that ran it, or noticed that its worker was gone */
+    const char *text; /* at most 1 KiB */
+} cronq_failure;
+
+/* The last ten of a task that was read alone (cronq_inspector_task), the newest first; of
+ * an index out of range all is zero. */
+size_t cronq_task_info_failure_count(const cronq_task_info *info);
+cronq_failure cronq_task_info_failure_at(const cronq_task_info *info, size_t index);
 void cronq_task_info_free(cronq_task_info *info); /* NULL is fine */
 
 CRONQ_END

@@ -120,8 +120,9 @@ typedef struct cq_outcome {
     uint32_t fence;      /* the k it was fetched with */
     int64_t taken_at_ns; /* when it was fetched: tells where in `active` to look */
     cq_str id;
-    cronq_bytes message; /* COMPLETE, RETRY, ARCHIVE: the new encoding */
-    cq_str unique_key;   /* DONE, COMPLETE: the lock to free, if it still holds the id */
+    cronq_bytes message;      /* COMPLETE, RETRY, ARCHIVE: the new encoding */
+    cronq_bytes failure_line; /* RETRY, ARCHIVE: to be remembered, codec/failures.h */
+    cq_str unique_key; /* DONE, COMPLETE: the lock to free, if it still holds the id */
     int64_t at_ms;
     cronq_status status; /* out: OK written, ESTATE lease lost: not written, ECANCELED
                             (RETRY, GIVE_BACK) marked as cancelled: not written, to be
@@ -202,6 +203,7 @@ typedef struct cq_recovery {
     cq_str id;
     double score;
     cronq_bytes message;
+    cronq_bytes failure_line; /* RETRY, ARCHIVE: as in cq_outcome */
     cronq_status status; /* out: OK, ESTATE when the lease has changed since, or it was
                             cancelled meanwhile (RETRY, PUT_BACK) */
 } cq_recovery;
@@ -257,10 +259,12 @@ typedef struct cq_record {
                             completed: until when kept; active: the end of its lease */
     int64_t pending_since_ns; /* 0: unknown */
     cq_str group;
-    cronq_bytes result; /* data == NULL: none */
-    bool orphaned;      /* active without a lease */
-    bool cancelled;     /* marked: its worker was asked to stop */
-    bool merging;       /* aggregating, and in a set */
+    cronq_bytes result;   /* data == NULL: none */
+    cronq_bytes failures; /* the last ones, codec/failures.h; data == NULL: none, or not
+                             asked for */
+    bool orphaned;        /* active without a lease */
+    bool cancelled;       /* marked: its worker was asked to stop */
+    bool merging;         /* aggregating, and in a set */
 } cq_record;
 
 /* A page of the tasks in one state: pending and active oldest first, others by their
@@ -270,6 +274,7 @@ typedef struct cq_listing {
     cronq_state state;
     cq_str group;         /* AGGREGATING: the group */
     size_t offset, limit; /* limit: at most CQ_PAGE_LIMIT */
+    bool with_failures;   /* they may be long; a single task has them always */
 } cq_listing;
 
 typedef enum cq_action {

@@ -182,7 +182,9 @@ cronq_status cronq_client_reschedule_task(cronq_client *client, const char *queu
 static cronq_status tell(const cq_record *record, cq_str queue, cq_arena *arena,
                          cronq_task_info **info, cronq_error *err)
 {
-    cq_task_facts facts = { .state = record->state, .result = record->result };
+    cq_task_facts facts = { .state = record->state,
+                            .result = record->result,
+                            .failures = record->failures };
     cq_message message = { 0 };
     cronq_status status;
 

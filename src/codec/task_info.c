@@ -3,6 +3,7 @@
 #include "codec/task_info.h"
 
 #include "base/error.h"
+#include "codec/failures.h"
 
 #include <stdlib.h>
 
@@ -17,6 +18,8 @@ struct cronq_task_info {
     int32_t max_retry, retried;
     int64_t timeout_ms, deadline_at_ms, retain_for_ms, last_failed_at_ms, completed_at_ms;
     bool unique;
+    cronq_failure failures[CQ_FAILURES_LIMIT];
+    size_t failure_count;
     size_t header_count;
     cronq_header headers[];
 };
@@ -40,7 +43,7 @@ static size_t room_for(const cq_message *message, const cq_task_facts *facts)
     size_t room = sizeof(cronq_task_info) + message->header_count * sizeof(cronq_header) +
                   message->payload.len + facts->result.len + message->id.len +
                   message->type.len + message->queue.len + message->group.len +
-                  message->error_msg.len + 5;
+                  message->error_msg.len + 5 + facts->failures.len + 1;
 
     for (size_t i = 0; i < message->header_count; i++)
         room += message->headers[i].key.len + message->headers[i].value.len + 2;
@@ -68,6 +71,17 @@ static cronq_bytes keep_bytes(char **to, cronq_bytes bytes)
     return (cronq_bytes){ bytes.data ? kept : NULL, bytes.len };
 }
 
+static void keep_failures(cronq_task_info *info, char **to, cronq_bytes lines)
+{
+    char *kept = *to;
+
+    if (lines.len)
+        memcpy(kept, lines.data, lines.len);
+    info->failure_count = cq_failures_read(kept, lines.len, info->failures);
+    info->facts.failures = (cronq_bytes){ NULL, 0 };
+    *to += lines.len + 1;
+}
+
 cronq_status cq_task_info_make(const cq_message *message, const cq_task_facts *facts,
                                cronq_task_info **out, cronq_error *err)
 {
@@ -85,6 +99,7 @@ cronq_status cq_task_info_make(const cq_message *message, const cq_task_facts *f
     info->queue = keep_text(&to, message->queue);
     info->group = keep_text(&to, message->group);
     info->error = keep_text(&to, message->error_msg);
+    keep_failures(info, &to, facts->failures);
     info->header_count = message->header_count;
     for (size_t i = 0; i < message->header_count; i++) {
         info->headers[i].key = keep_text(&to, message->headers[i].key);
@@ -151,4 +166,16 @@ cronq_header cronq_task_info_header_at(const cronq_task_info *info, size_t index
     if (index >= info->header_count)
         return (cronq_header){ NULL, NULL };
     return info->headers[index];
+}
+
+size_t cronq_task_info_failure_count(const cronq_task_info *info)
+{
+    return info->failure_count;
+}
+
+cronq_failure cronq_task_info_failure_at(const cronq_task_info *info, size_t index)
+{
+    if (index >= info->failure_count)
+        return (cronq_failure){ .text = NULL };
+    return info->failures[index];
 }

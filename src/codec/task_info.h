@@ -11,7 +11,8 @@
 typedef struct cq_task_facts {
     cronq_state state;
     int64_t next_at_ms, pending_since_ms, archived_at_ms, kept_until_ms;
-    cronq_bytes result; /* data == NULL: none */
+    cronq_bytes result;   /* data == NULL: none */
+    cronq_bytes failures; /* codec/failures.h */
     bool orphaned, cancelled, merging;
 } cq_task_facts;
 

@@ -126,7 +126,7 @@ static cronq_status move_page(migration *m, cq_listing *listing, size_t *seen,
 static cronq_status move_all_of(migration *m, cronq_state state, cq_str group,
                                 cronq_error *err)
 {
-    cq_listing listing = { m->queue, state, group, 0, PAGE };
+    cq_listing listing = { m->queue, state, group, 0, PAGE, true };
     cronq_status status;
     size_t seen;
 

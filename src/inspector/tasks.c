@@ -74,6 +74,7 @@ static cq_task_facts facts_of(const cq_record *record)
     cq_task_facts facts = { .state = record->state,
                             .result = record->result,
                             .orphaned = record->orphaned,
+                            .failures = record->failures,
                             .cancelled = record->cancelled,
                             .merging = record->merging };
 

@@ -168,6 +168,9 @@ static bool archive_cancelled(cq_fetcher *fetcher, cronq_attempt *attempt)
                            cq_now_ns(worker) / CQ_NS_PER_S, &attempt->rewritten, NULL))
         return false;
     outcome->message = (cronq_bytes){ attempt->rewritten.data, attempt->rewritten.len };
+    outcome->failure_line = cq_outcome_failure_line(
+        &attempt->message, CQ_STR(CQ_TEXT_CANCELLED), worker->heartbeat.host,
+        cq_now_ns(worker), &attempt->memory);
     CQ_LOG_ABOUT(&worker->logger, CRONQ_LOG_INFO, &about, "cancelled, archived");
     return true;
 }

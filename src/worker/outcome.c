@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/utf8.h"
+#include "codec/failures.h"
 
 #include <stdio.h>
 
@@ -65,6 +66,29 @@ cronq_status cq_outcome_rewrite(const cq_message *message, cq_outcome_kind kind,
     status = cq_message_encode(&changed, out, err);
     cq_buf_release(&repaired);
     return status;
+}
+
+cronq_bytes cq_outcome_failure_line(const cq_message *message, cq_str error_text,
+                                    const char *host, int64_t now_ns, cq_arena *arena)
+{
+    char text[CQ_FAILURE_TEXT_LIMIT_BYTES + 1];
+    cronq_failure failure = { .at_ms = now_ns / CQ_NS_PER_MS,
+                              .host = host,
+                              .text = text };
+    cronq_bytes line = { NULL, 0 };
+    cq_buf buf;
+
+    if (message->retried < INT32_MAX)
+        failure.attempt = message->retried + 1;
+    cq_utf8_copy(text, sizeof text, error_text.data, error_text.len);
+    cq_buf_init(&buf, CQ_FAILURE_LINE_LIMIT_BYTES);
+    cq_failure_append(&buf, &failure);
+    if (!buf.status)
+        line.data = cq_arena_dup(arena, buf.data, buf.len);
+    if (line.data)
+        line.len = buf.len;
+    cq_buf_release(&buf);
+    return line;
 }
 
 static const cq_header *deferred_header(const cq_message *message)

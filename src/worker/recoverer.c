@@ -81,6 +81,9 @@ static void plan_rewrite(pass *p, size_t i, const cq_message *message)
              cq_outcome_rewrite(message, kind, true, cq_str_of(text_of(&p->expired[i])),
                                 p->now_ns / CQ_NS_PER_S, &buf, NULL));
     cq_buf_release(&buf);
+    item->failure_line =
+        cq_outcome_failure_line(message, cq_str_of(text_of(&p->expired[i])),
+                                p->worker->heartbeat.host, p->now_ns, &p->arena);
 }
 
 /* False: leave it for the next pass, there is no memory. */

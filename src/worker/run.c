@@ -145,6 +145,11 @@ static void rewrite(cronq_attempt *attempt, cq_str text, int64_t now_s)
         return;
     }
     outcome->message = (cronq_bytes){ attempt->rewritten.data, attempt->rewritten.len };
+    if (outcome->kind == CQ_COMPLETE)
+        return;
+    outcome->failure_line =
+        cq_outcome_failure_line(&attempt->message, text, attempt->worker->heartbeat.host,
+                                cq_now_ns(attempt->worker), &attempt->memory);
 }
 
 /* The retention is what some peer wrote. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* conformance/archive_cases.c - what every broker must do: keeping an archive within its
- * limits. */
+ * limits, and the last failures of a task. */
 #include "conformance/cases.h"
 
 #include "base/clock.h"
@@ -134,7 +134,114 @@ static void limits_of_an_archive_are_checked(void **state)
     assert_null(broker);
 }
 
+/* ---- failures ---- */
+
+static cq_record read_task(cq_broker *broker, const char *id, cq_arena *arena)
+{
+    cq_record record;
+
+    assert_int_equal(
+        broker->inspect->task(broker, QUEUE, cq_str_of(id), arena, &record, NULL),
+        CRONQ_OK);
+    return record;
+}
+
+static cronq_bytes line_of(const char *text)
+{
+    return (cronq_bytes){ text, strlen(text) };
+}
+
+/* Fails once with this line, and is made to run again, but for the last time. */
+static void fail_once(cq_broker *broker, const char *line, bool for_good)
+{
+    cq_intake *intake = conformance_intake(broker, "q");
+    cq_outcome outcome = conformance_outcome(for_good ? CQ_ARCHIVE : CQ_RETRY, "a", 7);
+    conformance_exchange x;
+    cq_move item = { .id = CQ_STR("a") };
+
+    conformance_exchange_init(&x, 7);
+    assert_int_equal(conformance_take(&x, intake, 1, 1), 1);
+    outcome.message = conformance_message("q", "a");
+    outcome.failure_line = line_of(line);
+    assert_int_equal(conformance_settle(&x, intake, &outcome), CRONQ_OK);
+    if (!for_good)
+        assert_int_equal(broker->inspect->act(broker, QUEUE, CQ_ACT_RUN, &item, 1,
+                                              CQ_NOWHERE, CONFORMANCE_NOW_NS, NULL),
+                         CRONQ_OK);
+    conformance_exchange_release(&x);
+    intake->ops->intake_close(intake);
+}
+
+static void the_last_ten_failures_of_a_task_are_remembered(void **state)
+{
+    cq_broker *broker = broker_of(state);
+    cq_listing all = { QUEUE, CRONQ_STATE_ARCHIVED, { 0 }, 0, 10, false };
+    cq_record record, *listed;
+    char line[16], wanted[200] = "";
+    cq_arena arena;
+    size_t count;
+
+    cq_arena_init(&arena, 1 << 20);
+    conformance_push(broker, "q", "a");
+    record = read_task(broker, "a", &arena);
+    assert_null(record.failures.data);
+    for (int i = 0; i < 13; i++) {
+        snprintf(line, sizeof line, "%d 1 h e", i);
+        fail_once(broker, line, i == 12);
+    }
+    for (int i = 12; i > 2; i--)
+        snprintf(wanted + strlen(wanted), 16, "%d 1 h e%s", i, i > 3 ? "\n" : "");
+    record = read_task(broker, "a", &arena);
+    assert_int_equal(record.failures.len, strlen(wanted));
+    assert_memory_equal(record.failures.data, wanted, record.failures.len);
+    for (int with = 0; with < 2; with++) {
+        all.with_failures = with;
+        assert_int_equal(
+            broker->inspect->list(broker, &all, &arena, &listed, &count, NULL), CRONQ_OK);
+        assert_int_equal(count, 1);
+        assert_int_equal(listed[0].failures.len, with ? strlen(wanted) : 0);
+    }
+    cq_arena_release(&arena);
+}
+
+static void a_death_is_remembered_as_a_failure(void **state)
+{
+    cq_broker *broker = broker_of(state);
+    cq_intake *intake = conformance_intake(broker, "q");
+    cq_recovery item = { .kind = CQ_RECOVER_RETRY,
+                         .id = CQ_STR("a"),
+                         .message = conformance_message("q", "a"),
+                         .failure_line = line_of("1 1 h died") };
+    int64_t late_ns = CONFORMANCE_NOW_NS + 60 * CQ_NS_PER_S;
+    conformance_exchange x;
+    cq_expired *expired;
+    cq_record record;
+    cq_arena arena;
+    size_t count;
+
+    cq_arena_init(&arena, 1 << 20);
+    conformance_push(broker, "q", "a");
+    conformance_exchange_init(&x, 7);
+    assert_int_equal(conformance_take(&x, intake, 1, 1), 1);
+    assert_int_equal(broker->ops->list_expired(broker, QUEUE, late_ns, 10, &arena,
+                                               &expired, &count, NULL),
+                     CRONQ_OK);
+    assert_int_equal(count, 1);
+    item.score = expired[0].score;
+    assert_int_equal(broker->ops->recover(broker, QUEUE, &item, 1, late_ns, NULL),
+                     CRONQ_OK);
+    assert_int_equal(item.status, CRONQ_OK);
+    record = read_task(broker, "a", &arena);
+    assert_int_equal(record.failures.len, 10);
+    assert_memory_equal(record.failures.data, "1 1 h died", 10);
+    cq_arena_release(&arena);
+    conformance_exchange_release(&x);
+    intake->ops->intake_close(intake);
+}
+
 const conformance_case conformance_archive_cases[] = {
+    CONFORMANCE_CASE(the_last_ten_failures_of_a_task_are_remembered),
+    CONFORMANCE_CASE(a_death_is_remembered_as_a_failure),
     CONFORMANCE_CASE(an_archive_keeps_the_newest_of_its_size),
     CONFORMANCE_CASE(an_archive_keeps_what_is_young_enough),
     CONFORMANCE_CASE(an_archive_may_be_kept_for_ever),

@@ -62,7 +62,7 @@ static const char *page(cq_broker *broker, cronq_state state, const char *group,
                         size_t offset, size_t limit)
 {
     static char text[4096];
-    cq_listing listing = { QUEUE, state, cq_str_of(group), offset, limit };
+    cq_listing listing = { QUEUE, state, cq_str_of(group), offset, limit, false };
     cq_record *found;
     size_t count, at = 0;
     cronq_error err = { 0 };
@@ -143,7 +143,7 @@ static void a_task_is_found_in_any_state(void **state)
 static void lists_come_in_pages(void **state)
 {
     cq_broker *broker = broker_of(state);
-    cq_listing none = { CQ_STR("none"), CRONQ_STATE_PENDING, { "", 0 }, 0, 10 };
+    cq_listing none = { CQ_STR("none"), CRONQ_STATE_PENDING, { "", 0 }, 0, 10, false };
     cq_record *found;
     size_t count;
 

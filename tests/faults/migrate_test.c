@@ -80,6 +80,8 @@ static cq_implant task_of(cq_arena *arena, int number, int64_t now_s)
     item.record.pending_since_ns = kind ? 0 : now_s * CQ_NS_PER_S + number;
     if (kind >= 5)
         item.record.group = kind == 5 ? CQ_STR("g1") : CQ_STR("g2");
+    if (kind == 2)
+        item.record.failures = (cronq_bytes)CRONQ_LIT("2 2 h it broke\n1 1 h x");
     if (kind == 4)
         item.record.result = (cronq_bytes){ "", number % 2 ? 0 : 1 };
     if (number == 1) {
@@ -117,7 +119,7 @@ static void fill(cq_broker *broker, int count)
 static void append_records(cq_broker *broker, cronq_state state, cq_str group,
                            cq_buf *out)
 {
-    cq_listing listing = { QUEUE, state, group, 0, CQ_PAGE_LIMIT };
+    cq_listing listing = { QUEUE, state, group, 0, CQ_PAGE_LIMIT, true };
     cronq_error err = { 0 };
     cq_record *found;
     size_t count;
@@ -133,6 +135,9 @@ static void append_records(cq_broker *broker, cronq_state state, cq_str group,
                           (int)found[i].state, (long long)found[i].at_ms,
                           (long long)found[i].pending_since_ns, CQ_FMT(found[i].group),
                           found[i].result.data != NULL, found[i].result.len);
+            cq_buf_printf(out, "%.*s ", (int)found[i].failures.len,
+                          found[i].failures.data ? (const char *)found[i].failures.data
+                                                 : "");
             for (size_t b = 0; b < found[i].message.len; b++)
                 cq_buf_printf(out, "%02x", ((const uint8_t *)found[i].message.data)[b]);
             cq_buf_append_char(out, '\n');

@@ -136,8 +136,8 @@ static size_t outcome_arguments(const cq_outcome *outcome)
 {
     static const size_t extra[] = { [CQ_DONE] = 0,
                                     [CQ_COMPLETE] = 2,
-                                    [CQ_RETRY] = 2,
-                                    [CQ_ARCHIVE] = 1,
+                                    [CQ_RETRY] = 3,
+                                    [CQ_ARCHIVE] = 2,
                                     [CQ_GIVE_BACK] = 0 };
 
     return 2 + extra[outcome->kind] + frees_lock(outcome);
@@ -169,6 +169,8 @@ static void append_outcome(cq_conn *conn, const cq_outcome *outcome, int64_t now
         cq_conn_arg(conn, outcome->message.data, outcome->message.len);
     if (outcome->kind == CQ_COMPLETE || outcome->kind == CQ_RETRY)
         cq_conn_arg_int(conn, cq_seconds_up(outcome->at_ms));
+    if (outcome->kind == CQ_RETRY || outcome->kind == CQ_ARCHIVE)
+        cq_conn_arg(conn, outcome->failure_line.data, outcome->failure_line.len);
     if (frees_lock(outcome))
         cq_conn_arg_str(conn, outcome->unique_key);
 }

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "codec/key.h"
 
-enum { WORDS = 9 };
+enum { WORDS = 10 };
 
 /* The result behind a letter that tells an empty one from none. */
 static cq_str result_word(const cq_record *record, cq_arena *arena)
@@ -37,6 +37,8 @@ static void name_words(cq_str *words, const cq_implant *item, cq_arena *arena)
     words[6] = result_word(task, arena);
     words[7] = item->unique_key.len ? item->unique_key : CQ_STR("");
     words[8] = cq_redis_int(arena, item->lock_left_s);
+    words[9] = task->failures.len ? (cq_str){ task->failures.data, task->failures.len }
+                                  : CQ_STR("");
 }
 
 static cronq_status implant(cq_redis *redis, cq_str queue, cq_implant *items,

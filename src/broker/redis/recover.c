@@ -75,7 +75,7 @@ cronq_status cq_redis_list_expired(cq_broker *broker, cq_str queue, int64_t now_
 
 /* ---- recovering ---- */
 
-enum { RECOVER_HEAD = 6, RECOVER_COLUMNS = 4 };
+enum { RECOVER_HEAD = 6, RECOVER_COLUMNS = 5 };
 
 static cronq_status recover_chunk(cq_redis *redis, cq_str queue, cq_recovery *items,
                                   size_t count, int64_t now_ns, cq_arena *arena,
@@ -103,12 +103,13 @@ static cronq_status recover_chunk(cq_redis *redis, cq_str queue, cq_recovery *it
     *word++ = cq_redis_int(arena, redis->broker.archive_count);
     *word++ = cq_redis_int(arena, now_s - redis->broker.archive_age_s);
     for (size_t i = 0; i < count; i++) {
-        cronq_bytes message = items[i].message;
+        cronq_bytes message = items[i].message, line = items[i].failure_line;
 
         *word++ = items[i].id;
         *word++ = score_text(arena, items[i].score);
         *word++ = cq_str_of(kinds[items[i].kind]);
         *word++ = (cq_str){ message.data ? message.data : "", message.len };
+        *word++ = (cq_str){ line.data ? line.data : "", line.len };
     }
     status = cq_redis_script_on(redis, CQ_LUA_recover, queue, words, words_count, arena,
                                 &reply, err);

@@ -330,7 +330,7 @@ cronq_status cq_redis_lock_left(cq_broker *, cq_str lock, cq_str holder, int64_t
                                 int64_t *left_s, cronq_error *err);
 
 /* tasks.c */
-#define CQ_REDIS_RECORD_COLUMNS 8
+#define CQ_REDIS_RECORD_COLUMNS 9
 cronq_status cq_redis_read_records(const cq_reply *rows, cq_arena *arena, cq_record **out,
                                    size_t *count, cronq_error *err);
 cronq_status cq_redis_task(cq_broker *, cq_str queue, cq_str id, cq_arena *arena,

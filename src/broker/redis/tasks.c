@@ -56,7 +56,8 @@ static void read_record(const cq_reply *row, cq_record *out)
                         .message = bytes_of(&row[2]),
                         .pending_since_ns = cq_reply_int(&row[4], 0),
                         .result = bytes_of(&row[6]),
-                        .cancelled = row[7].type == CQ_REPLY_STRING };
+                        .cancelled = row[7].type == CQ_REPLY_STRING,
+                        .failures = bytes_of(&row[8]) };
     if (row[1].type == CQ_REPLY_STRING)
         out->state = state_of(row[1].text);
     if (row[5].type == CQ_REPLY_STRING)
@@ -109,10 +110,11 @@ cronq_status cq_redis_list(cq_broker *broker, const cq_listing *listing, cq_aren
     bool is_list =
         listing->state == CRONQ_STATE_PENDING || listing->state == CRONQ_STATE_ACTIVE;
     size_t limit = listing->limit < CQ_PAGE_LIMIT ? listing->limit : CQ_PAGE_LIMIT;
-    cq_str words[4] = { cq_str_of(cronq_state_name(listing->state)),
+    cq_str words[5] = { cq_str_of(cronq_state_name(listing->state)),
                         is_list ? CQ_STR("1") : CQ_STR("0"),
                         cq_redis_int(arena, (int64_t)listing->offset),
-                        cq_redis_int(arena, (int64_t)limit) };
+                        cq_redis_int(arena, (int64_t)limit),
+                        listing->with_failures ? CQ_STR("1") : CQ_STR("0") };
     cronq_status status;
     cq_reply *rows;
 
@@ -121,7 +123,7 @@ cronq_status cq_redis_list(cq_broker *broker, const cq_listing *listing, cq_aren
     status = cq_redis_must_exist(cq_redis_of(broker), listing->queue, arena, err);
     if (!status)
         status = cq_redis_rows_on(cq_redis_of(broker), CQ_LUA_records, listing->queue,
-                                  words, 4, CQ_REDIS_RECORD_COLUMNS, arena, &rows, err);
+                                  words, 5, CQ_REDIS_RECORD_COLUMNS, arena, &rows, err);
     return status ? status : cq_redis_read_records(rows, arena, out, count, err);
 }
 

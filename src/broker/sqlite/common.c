@@ -2,6 +2,8 @@
 /* broker/sqlite/common.c - what several operations do within their transactions. */
 #include "broker/sqlite/sqlite.h"
 
+#include "codec/failures.h"
+
 #include <math.h>
 
 int64_t cq_sqlite_queue(cq_sqlite *store, cq_str name, int64_t *paused_at_s)
@@ -85,6 +87,30 @@ static void delete_listed(cq_sqlite *store, cq_sql list)
         cq_sql_int(&sql, numbers[i]);
         cq_sql_run(&sql);
     }
+}
+
+void cq_sqlite_remember(cq_sqlite *store, int64_t queue, cq_str id, cronq_bytes line)
+{
+    cq_buf lines;
+    cq_sql sql;
+
+    if (!line.len)
+        return;
+    cq_buf_init(&lines, CQ_FAILURES_LIMIT * CQ_FAILURE_LINE_LIMIT_BYTES);
+    sql = cq_sql_of(store, CQ_SQL_failures);
+    cq_sql_int(&sql, queue);
+    cq_sql_str(&sql, id);
+    if (cq_sql_step(&sql))
+        cq_failures_append(&lines, line, cq_sql_get_bytes(&sql, 0));
+    cq_sql_end(&sql);
+    if (lines.len && !lines.status) {
+        sql = cq_sql_of(store, CQ_SQL_failures_set);
+        cq_sql_int(&sql, queue);
+        cq_sql_str(&sql, id);
+        cq_sql_bytes(&sql, (cronq_bytes){ lines.data, lines.len });
+        cq_sql_run(&sql);
+    }
+    cq_buf_release(&lines);
 }
 
 /* At most a chunk of each kind at a time: the next archived task takes the next. */

@@ -15,10 +15,11 @@
 
 #define CACHE_KIB 8000
 
-extern const char cq_schema_schema_1[], cq_schema_schema_2[];
+extern const char cq_schema_schema_1[], cq_schema_schema_2[], cq_schema_schema_3[];
 
 /* The step from version i to i + 1. */
-static const char *const migrations[] = { cq_schema_schema_1, cq_schema_schema_2 };
+static const char *const migrations[] = { cq_schema_schema_1, cq_schema_schema_2,
+                                          cq_schema_schema_3 };
 
 enum { VERSION = CQ_SQLITE_VERSION };
 

@@ -167,6 +167,7 @@ static void settle(exchange_run *run, cq_outcome *outcome)
     queue->failed +=
         outcome->kind == CQ_ARCHIVE || (outcome->kind == CQ_RETRY && outcome->failure);
     queue->archived |= outcome->kind == CQ_ARCHIVE;
+    cq_sqlite_remember(run->store, queue->number, outcome->id, outcome->failure_line);
     if (outcome->unique_key.len &&
         (outcome->kind == CQ_DONE || outcome->kind == CQ_COMPLETE))
         cq_sqlite_free_lock(run->store, outcome->unique_key, outcome->id);

@@ -38,6 +38,14 @@ static void hold(cq_sqlite *store, const cq_implant *item, int64_t now_ms)
     cq_sql_run(&sql);
 }
 
+static void bytes_or_null(cq_sql *sql, cronq_bytes bytes)
+{
+    if (bytes.data)
+        cq_sql_bytes(sql, bytes);
+    else
+        cq_sql_null(sql);
+}
+
 static bool add(cq_sqlite *store, int64_t queue, const cq_implant *item, int64_t place)
 {
     const cq_record *task = &item->record;
@@ -55,10 +63,8 @@ static bool add(cq_sqlite *store, int64_t queue, const cq_implant *item, int64_t
     cq_sql_bytes(&sql, task->message);
     cq_sql_str_or_null(&sql, task->group);
     cq_sql_str_or_null(&sql, item->unique_key);
-    if (task->result.data)
-        cq_sql_bytes(&sql, task->result);
-    else
-        cq_sql_null(&sql);
+    bytes_or_null(&sql, task->result);
+    bytes_or_null(&sql, task->failures);
     return cq_sql_run(&sql) > 0;
 }
 

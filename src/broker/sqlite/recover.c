@@ -148,6 +148,8 @@ static cronq_status recover_work(cq_sqlite *store, void *arg, cronq_error *err)
         bool done = recover_one(store, args, item);
 
         item->status = done ? CRONQ_OK : CRONQ_ESTATE;
+        if (done)
+            cq_sqlite_remember(store, args->number, item->id, item->failure_line);
         failed += done && item->kind != CQ_RECOVER_PUT_BACK;
         archived |= done && (item->kind == CQ_RECOVER_ARCHIVE ||
                              item->kind == CQ_RECOVER_QUARANTINE);

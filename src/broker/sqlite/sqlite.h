@@ -26,7 +26,7 @@
     X(queue_find) X(queue_add) X(queue_list) X(pending_first) X(pending_last)          \
     X(lock_get) X(lock_set) X(lock_free) X(count)                                      \
     X(task_add) X(task_message) X(task_state)                                          \
-    X(done) X(settle) X(give_back) X(take_list) X(take)                                \
+    X(done) X(settle) X(failures) X(failures_set) X(give_back) X(take_list) X(take)    \
     X(archive_count) X(archive_excess) X(archive_old) X(task_delete)                   \
     X(extend) X(mark_started) X(write_result) X(leased)                                \
     X(expired) X(recover) X(put_back) X(quarantine)                                    \
@@ -80,7 +80,7 @@ typedef struct cq_sqlite_identity {
     ino_t inode; /* 0: none */
 } cq_sqlite_identity;
 
-enum { CQ_SQLITE_VERSION = 2 }; /* of the tables */
+enum { CQ_SQLITE_VERSION = 3 }; /* of the tables */
 
 enum { CQ_SQLITE_FILES = 3 }; /* the database, its log, its index of the log */
 
@@ -216,6 +216,8 @@ int64_t cq_sqlite_front(cq_sqlite *store, int64_t queue);
 int64_t cq_sqlite_back(cq_sqlite *store, int64_t queue);
 void cq_sqlite_count(cq_sqlite *store, int64_t queue, int64_t now_ms, int64_t processed,
                      int64_t failed);
+/* Put a failure before those that are remembered of a task; an empty line is none. */
+void cq_sqlite_remember(cq_sqlite *store, int64_t queue, cq_str id, cronq_bytes line);
 void cq_sqlite_trim_archive(cq_sqlite *store, int64_t queue, int64_t now_ms);
 void cq_sqlite_free_lock(cq_sqlite *store, cq_str name, cq_str holder);
 /* Due tasks of a queue to pending or their group; how many. */

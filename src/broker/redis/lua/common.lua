@@ -59,6 +59,19 @@ local function count(p, processed, failed, date, day_end)
     end
 end
 
+-- Put a failure before those that are remembered of a task: ten lines at most.
+local function remember(key, line)
+    if line == '' then return end
+    local before, stop = try('HGET', key, 'cronq_failures'), 0
+    if type(before) == 'string' then
+        for _ = 1, 9 do
+            stop = stop and string.find(before, '\n', stop + 1, true)
+        end
+        line = line .. '\n' .. string.sub(before, 1, stop and stop - 1 or -1)
+    end
+    try('HSET', key, 'cronq_failures', line)
+end
+
 local function drop_archived(p, ids)
     if #ids == 0 then return end
     call('ZREM', p .. 'archived', unpack(ids))

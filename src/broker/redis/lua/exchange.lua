@@ -3,7 +3,7 @@
 -- ARGV  now (s), lease score, date, end of the day's counters (s), archive's size, archive's
 --       oldest (s), budget, number of sections; then for each section: key's index, its
 --       arguments' count, outcomes' count, and for each outcome: id, code, then by kind
---       [message], [time], [unique key]; then number of wants, and (key's index, share)s.
+--       [message], [time], [failure], [unique key]; then number of wants, and (key's index, share)s.
 -- code  kind (0 done, 1 complete, 2 retry, 3 archive, 4 give back) + 8 with a unique key
 --       + 16 young (look from the head of active) + 32 counts as failure + 64 k
 -- Returns a string with a letter for each outcome (o written, s not ours, c a retry or
@@ -14,7 +14,7 @@ local floor = math.floor
 local ARGV, KEYS, unpack = ARGV, KEYS, unpack
 local now, score, date, day_end = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local budget, sections = tonumber(ARGV[7]), tonumber(ARGV[8])
-local ARGUMENTS = {[0] = 0, [1] = 2, [2] = 2, [3] = 1, [4] = 0, [8] = 1, [9] = 3}
+local ARGUMENTS = {[0] = 0, [1] = 2, [2] = 3, [3] = 2, [4] = 0, [8] = 1, [9] = 3}
 local complaint, settled = '', {}
 
 local function rewrite(key, message, state)
@@ -113,10 +113,12 @@ local function settle(p, at, n)
                 if code % 16 >= 8 then free_lock(ARGV[a + 2], id) end
             elseif kind == 2 then
                 rewrite(t .. id, ARGV[a], 'retry')
+                remember(t .. id, ARGV[a + 2])
                 call('ZADD', p .. 'retry', ARGV[a + 1], id)
                 if code % 64 >= 32 then processed, failed = processed + 1, failed + 1 end
             elseif kind == 3 then
                 rewrite(t .. id, ARGV[a], 'archived')
+                remember(t .. id, ARGV[a + 1])
                 call('ZADD', p .. 'archived', now, id)
                 processed, failed = processed + 1, failed + 1
             else

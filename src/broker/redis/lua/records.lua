@@ -1,14 +1,16 @@
 -- records: tasks as they are stored.
 -- KEYS  the queue's prefix
 -- ARGV  the container's name ("pending", "g:GROUP", …; "" for ids), is it a list (1 or 0),
---       offset, at most; or "" and ids
+--       offset, at most, with failures (1 or 0); or "" and ids
 -- Returns for each: id, state, message, score (nil: none), pending_since, group, result,
--- cronq_cancel; state nil: no such task.
+-- cronq_cancel, cronq_failures; state nil: no such task.
 local p, out, n = KEYS[1], {}, 0
 local SETS = {
     scheduled = 'scheduled', retry = 'retry', archived = 'archived', completed = 'completed',
     active = 'lease',
 }
+
+local full = ARGV[1] == '' or ARGV[5] == '1'
 
 local function ids()
     local from, offset, most = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -27,7 +29,7 @@ end
 
 for _, id in ipairs(ids()) do
     local fields = redis.pcall('HMGET', p .. 't:' .. id, 'state', 'msg', 'pending_since', 'group',
-                               'result', 'cronq_cancel')
+                               'result', 'cronq_cancel', full and 'cronq_failures' or 'cronq_cancel')
     if fields.err then fields = {} end
     local state, score = fields[1], false
     local set = SETS[state]
@@ -37,6 +39,7 @@ for _, id in ipairs(ids()) do
     out[n + 1], out[n + 2], out[n + 3], out[n + 4] = id, state or false, fields[2] or false, score
     out[n + 5], out[n + 6] = fields[3] or false, fields[4] or false
     out[n + 7], out[n + 8] = fields[5] or false, fields[6] or false
-    n = n + 8
+    out[n + 9] = full and fields[7] or false
+    n = n + 9
 end
 return out

@@ -1,7 +1,7 @@
 -- recover: does away with leases that are over.
 -- KEYS  the queue's prefix
 -- ARGV  now (s), now (ns), date, end of the day's counters (s), archive's size, archive's
---       oldest (s), then (id, score, kind, message)s
+--       oldest (s), then (id, score, kind, message, failure)s
 -- kind  r retry, p put back, a archive, q quarantine, d drop
 -- Returns a letter for each: o done, s the lease has changed, or the task was cancelled (r,
 -- p).
@@ -43,8 +43,9 @@ local function to_archive(id, key)
 end
 
 local RECOVER = {
-    r = function(id, key, message)
+    r = function(id, key, message, failure)
         try('HSET', key, 'msg', message)
+        remember(key, failure)
         try('HDEL', key, 'pending_since')
         if not to_group(id, key) then to_pending(id, key) end
         failed = failed + 1
@@ -54,8 +55,11 @@ local RECOVER = {
         try('HSET', key, 'cronq_started', 0)
         to_pending(id, key)
     end,
-    a = function(id, key, message)
-        if to_archive(id, key) then call('HSET', key, 'msg', message) end
+    a = function(id, key, message, failure)
+        if to_archive(id, key) then
+            call('HSET', key, 'msg', message)
+            remember(key, failure)
+        end
         failed = failed + 1
     end,
     q = function(id, key, message)
@@ -70,7 +74,7 @@ local RECOVER = {
     end,
 }
 
-for i = 7, #ARGV, 4 do
+for i = 7, #ARGV, 5 do
     local id, score = ARGV[i], call('ZSCORE', lease, ARGV[i])
     local key = p .. 't:' .. id
     local kind = ARGV[i + 2]
@@ -81,7 +85,7 @@ for i = 7, #ARGV, 4 do
         call('LREM', active, -1, id)
         call('ZREM', lease, id)
         try('HDEL', key, 'cronq_started')
-        RECOVER[kind](id, key, ARGV[i + 3])
+        RECOVER[kind](id, key, ARGV[i + 3], ARGV[i + 4])
         out[#out + 1] = 'o'
     end
 end

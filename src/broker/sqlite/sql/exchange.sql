@@ -5,6 +5,10 @@ DELETE FROM cronq_task WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3
 UPDATE cronq_task SET state = ?4, at = ?5, fence = 1048576, message = ?6, since_ns = NULL,
 started = NULL, deaths = NULL, cancelled_ns = NULL
 WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3 AND (?4 <> 3 OR cancelled_ns IS NULL)
+--: failures
+SELECT failures FROM cronq_task WHERE queue = ?1 AND id = ?2
+--: failures_set
+UPDATE cronq_task SET failures = ?3 WHERE queue = ?1 AND id = ?2
 --: give_back
 UPDATE cronq_task SET state = 0, at = ?4, fence = 1048576, started = NULL
 WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3 AND cancelled_ns IS NULL
