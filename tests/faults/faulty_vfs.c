@@ -4,14 +4,30 @@
 #include "faults/faulty_vfs.h"
 
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+/* A file as it is on the disk, and what is on its way there. */
+typedef struct image {
+    unsigned char *bytes;
+    sqlite3_int64 size;
+    struct pending {
+        unsigned char *bytes; /* NULL: the file ends at `at` */
+        sqlite3_int64 at, len;
+    } * pending;
+    size_t count;
+} image;
+
 typedef struct faulty_file {
     sqlite3_file base; /* first */
     sqlite3_file *real;
+    image *image; /* NULL: it is not remembered */
 } faulty_file;
+
+static image images[2]; /* the database, its log */
+static bool remembers;
 
 static struct {
     faulty_kind kind;
@@ -44,6 +60,100 @@ static bool fails(faulty_kind kind)
     plan.failures++;
     return true;
 }
+
+/* ---- what a power cut leaves ---- */
+
+static void set_size(image *to, sqlite3_int64 size)
+{
+    to->bytes = realloc(to->bytes, (size_t)size + 1);
+    if (size > to->size)
+        memset(to->bytes + to->size, 0, (size_t)(size - to->size));
+    to->size = size;
+}
+
+static void apply(image *to, const struct pending *change)
+{
+    if (!change->bytes) {
+        set_size(to, change->at);
+        return;
+    }
+    if (change->at + change->len > to->size)
+        set_size(to, change->at + change->len);
+    memcpy(to->bytes + change->at, change->bytes, (size_t)change->len);
+}
+
+static void note(sqlite3_file *file, const void *data, sqlite3_int64 len,
+                 sqlite3_int64 at)
+{
+    image *to = ((faulty_file *)(void *)file)->image;
+    struct pending *change;
+
+    if (!to)
+        return;
+    to->pending = realloc(to->pending, (to->count + 1) * sizeof *to->pending);
+    change = &to->pending[to->count++];
+    *change = (struct pending){ data ? malloc((size_t)len + 1) : NULL, at, len };
+    if (data)
+        memcpy(change->bytes, data, (size_t)len);
+}
+
+static void forget(image *of)
+{
+    for (size_t i = 0; i < of->count; i++)
+        free(of->pending[i].bytes);
+    of->count = 0;
+}
+
+static void note_sync(sqlite3_file *file)
+{
+    image *to = ((faulty_file *)(void *)file)->image;
+
+    if (!to)
+        return;
+    for (size_t i = 0; i < to->count; i++)
+        apply(to, &to->pending[i]);
+    forget(to);
+}
+
+void faulty_remember(bool on)
+{
+    for (int i = 0; i < 2; i++) {
+        forget(&images[i]);
+        free(images[i].pending);
+        free(images[i].bytes);
+        images[i] = (image){ .bytes = NULL };
+    }
+    remembers = on;
+}
+
+static void leave(const image *from, const char *path, unsigned chance, unsigned *seed)
+{
+    image left = { .bytes = NULL };
+    FILE *file;
+
+    set_size(&left, from->size);
+    if (from->size)
+        memcpy(left.bytes, from->bytes, (size_t)from->size);
+    for (size_t i = 0; i < from->count; i++)
+        if (chance && (unsigned)rand_r(seed) % chance == 0)
+            apply(&left, &from->pending[i]);
+    file = fopen(path, "w");
+    if (!file || fwrite(left.bytes, 1, (size_t)left.size, file) != (size_t)left.size)
+        abort();
+    fclose(file);
+    free(left.bytes);
+}
+
+void faulty_cut(const char *path, unsigned chance, unsigned seed)
+{
+    char name[256];
+
+    leave(&images[0], path, chance, &seed);
+    snprintf(name, sizeof name, "%s-wal", path);
+    leave(&images[1], name, chance, &seed);
+}
+
+/* ---- the methods ---- */
 
 static sqlite3_file *real_of(sqlite3_file *file)
 {
@@ -86,11 +196,13 @@ static int write_file(sqlite3_file *file, const void *data, int len, sqlite3_int
         return SQLITE_IOERR_WRITE;
     if (fails(FAULTY_FULL) || grow_fails(real, at + len))
         return SQLITE_FULL;
+    note(file, data, len, at);
     return real->pMethods->xWrite(real, data, len, at);
 }
 
 static int truncate_file(sqlite3_file *file, sqlite3_int64 size)
 {
+    note(file, NULL, 0, size);
     return real_of(file)->pMethods->xTruncate(real_of(file), size);
 }
 
@@ -98,7 +210,10 @@ static int sync_file(sqlite3_file *file, int flags)
 {
     sqlite3_file *real = real_of(file);
 
-    return fails(FAULTY_SYNC) ? SQLITE_IOERR_FSYNC : real->pMethods->xSync(real, flags);
+    if (fails(FAULTY_SYNC))
+        return SQLITE_IOERR_FSYNC;
+    note_sync(file);
+    return real->pMethods->xSync(real, flags);
 }
 
 static int file_size(sqlite3_file *file, sqlite3_int64 *size)
@@ -185,6 +300,7 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
     int code;
 
     faulty->base.pMethods = NULL;
+    faulty->image = NULL;
     faulty->real = calloc(1, (size_t)usual->szOsFile);
     if (!faulty->real)
         return SQLITE_NOMEM;
@@ -194,6 +310,10 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
         return code;
     }
     faulty->base.pMethods = &methods;
+    faulty->image = !remembers                    ? NULL
+                    : flags & SQLITE_OPEN_MAIN_DB ? &images[0]
+                    : flags & SQLITE_OPEN_WAL     ? &images[1]
+                                                  : NULL;
     return SQLITE_OK;
 }
 

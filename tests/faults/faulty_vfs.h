@@ -29,4 +29,12 @@ void faulty_set(faulty_kind kind, int nth, bool all_later, const char *reserve);
 /* How often it has failed since. */
 int faulty_failures(void);
 
+/* From now on remember what was written to database and log and not synced yet; of 0 no
+ * more. Before the files are made. */
+void faulty_remember(bool on);
+
+/* The files as a power cut might leave them: all that was synced, and of every chance
+ * writes since then one, torn from the others (0: none). To path and path-wal. */
+void faulty_cut(const char *path, unsigned chance, unsigned seed);
+
 #endif

@@ -265,13 +265,18 @@ static bool is_clean(const char *path, const char *when)
     return !status || status == CRONQ_ENOENT;
 }
 
-static void check_task(const ledger *l, uint32_t i, bool stored, const char *when)
+typedef struct allowance {
+    bool lost, undone;
+} allowance;
+
+static void check_task(const ledger *l, uint32_t i, bool stored, allowance may,
+                       const char *when)
 {
     uint8_t flags = atomic_load(&l->tasks[i]);
 
-    if ((flags & LEDGER_ACCEPTED) && !(flags & LEDGER_FINISHED) && !stored)
+    if (!may.lost && (flags & LEDGER_ACCEPTED) && !(flags & LEDGER_FINISHED) && !stored)
         fail_msg("%s: task %u was accepted and is lost", when, i);
-    if ((flags & LEDGER_RECORDED) && stored)
+    if (!may.undone && (flags & LEDGER_RECORDED) && stored)
         fail_msg("%s: task %u is done and still stored", when, i);
     if (!(flags & LEDGER_TRIED) && stored)
         fail_msg("%s: task %u was never pushed", when, i);
@@ -279,7 +284,7 @@ static void check_task(const ledger *l, uint32_t i, bool stored, const char *whe
         fail_msg("%s: task %u ran again without a cause", when, i);
 }
 
-bool ledger_check_busy(const ledger *l, const char *path, const char *when)
+static bool check_file(const ledger *l, const char *path, allowance may, const char *when)
 {
     uint8_t *stored = calloc(LEDGER_TASKS, 1);
     bool readable;
@@ -289,10 +294,21 @@ bool ledger_check_busy(const ledger *l, const char *path, const char *when)
     sqlite3_busy_timeout(db, 500);
     readable = is_whole(db, when) && read_stored(db, stored, when);
     for (uint32_t i = 0; readable && i < atomic_load(&l->next); i++)
-        check_task(l, i, stored[i], when);
+        check_task(l, i, stored[i], may, when);
     sqlite3_close(db);
     free(stored);
     return readable && is_clean(path, when);
+}
+
+bool ledger_check_busy(const ledger *l, const char *path, const char *when)
+{
+    return check_file(l, path, (allowance){ false, false }, when);
+}
+
+void ledger_check_cut(const ledger *l, const char *path, bool lossy, const char *when)
+{
+    if (!check_file(l, path, (allowance){ lossy, true }, when))
+        fail_msg("%s: the file is locked, and nobody works on it", when);
 }
 
 void ledger_check(const ledger *l, const char *path, const char *when)

@@ -64,11 +64,15 @@ cronq_status ledger_recover(ledger *l, cq_broker *broker, cronq_error *err);
 
 /* The file is whole, by integrity_check and by fsck; every accepted task that was not
  * finished is stored, none that was recorded as done is, and nothing else; none was taken
- * again without a cause. Fails the test, naming when. Whoever else works on the file has
- * been stopped: */
+ * again without a cause. Fails the test, naming when. Nobody else works on
+ * the file. */
 void ledger_check(const ledger *l, const char *path, const char *when);
 
-/* the same of a file on which a writer may have been stopped anywhere. False when what it
+/* After a power cut what was not waited for may be undone: tasks that were recorded as
+ * done may be back, and with lossy accepted ones may be gone. The file is whole. */
+void ledger_check_cut(const ledger *l, const char *path, bool lossy, const char *when);
+
+/* The same of a file on which a writer may have been stopped anywhere. False when what it
  * holds keeps others from reading: to be tried again. */
 bool ledger_check_busy(const ledger *l, const char *path, const char *when);
 
