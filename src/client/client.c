@@ -37,7 +37,8 @@ static cronq_status new_on(cq_broker *broker, bool owns_broker,
 
     if (!client)
         return cq_fail_nomem(err);
-    status = cq_sender_new(broker, options->metrics, &client->sender, err);
+    status =
+        cq_sender_new(broker, &options->logger, options->metrics, &client->sender, err);
     if (status) {
         free(client);
         return status;

@@ -89,8 +89,8 @@ void cq_task_info_set_place(cronq_task_info *info, const cq_push *push);
 typedef struct cq_sender cq_sender;
 
 /* metrics may be NULL. */
-cronq_status cq_sender_new(cq_broker *broker, cronq_metrics *metrics, cq_sender **out,
-                           cronq_error *err);
+cronq_status cq_sender_new(cq_broker *broker, const cronq_logger *logger,
+                           cronq_metrics *metrics, cq_sender **out, cronq_error *err);
 void cq_sender_free(cq_sender *sender);
 
 /* Send those that are not settled, and return when all are: each has its status. At most

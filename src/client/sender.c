@@ -17,6 +17,7 @@
  * it is answered. When the queue is not empty, somebody leads or its head was woken. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/thread.h"
 #include "client/internal.h"
 
@@ -39,6 +40,7 @@ typedef struct request {
 struct cq_sender {
     cq_broker *broker;
     cronq_metrics *metrics; /* or NULL */
+    cronq_logger logger;
     pthread_mutex_t mutex;
     request *head, **tail; /* the queue, oldest first */
     size_t alone_count;    /* so many of the next ones are sent alone */
@@ -52,8 +54,8 @@ struct cq_sender {
     cq_random random;
 };
 
-cronq_status cq_sender_new(cq_broker *broker, cronq_metrics *metrics, cq_sender **out,
-                           cronq_error *err)
+cronq_status cq_sender_new(cq_broker *broker, const cronq_logger *logger,
+                           cronq_metrics *metrics, cq_sender **out, cronq_error *err)
 {
     cq_sender *sender = calloc(1, sizeof *sender);
 
@@ -64,6 +66,7 @@ cronq_status cq_sender_new(cq_broker *broker, cronq_metrics *metrics, cq_sender 
     sender->tail = &sender->head;
     sender->broker = broker;
     sender->metrics = metrics;
+    sender->logger = *logger;
     pthread_mutex_init(&sender->mutex, NULL);
     cq_random_init(&sender->random);
     if (!sender->batch || !sender->batch_items) {
@@ -197,6 +200,19 @@ static void collect(cq_sender *sender, const request *batch)
                 sender->batch_items[sender->batch_count++] = &each->items[i];
 }
 
+/* It may have been stored and done before, if only the answer was lost. */
+static void tell_that_it_may_run_twice(const cq_sender *sender, const cq_push *push)
+{
+    char *id = strndup(push->id.data, push->id.len);
+    const cq_log_about about = { .task_id = id, .duration_ms = -1 };
+
+    CQ_LOG_ABOUT(&sender->logger, CRONQ_LOG_WARN, &about,
+                 "task %.*s was sent again, since the first answer was lost: it may run "
+                 "twice",
+                 CQ_FMT(push->id));
+    free(id);
+}
+
 /* EIO means: may have been written. After a failure, items that the broker did not come
  * to keep the status EPROTO that they were given before. */
 static cronq_status take_answers(cq_sender *sender, cronq_status status, cronq_error *why)
@@ -207,6 +223,8 @@ static cronq_status take_answers(cq_sender *sender, cronq_status status, cronq_e
 
         if (status && answered == CRONQ_EPROTO)
             continue;
+        if (answered == CRONQ_OK && item->push.again)
+            tell_that_it_may_run_twice(sender, &item->push);
         item->push.status = answered;
         item->push.run_at_ms = sender->batch[i].run_at_ms;
         item->settled = answered != CRONQ_EIO;

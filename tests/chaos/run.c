@@ -62,6 +62,25 @@ static void *produce(void *arg)
     return NULL;
 }
 
+/* A push that had to be sent twice is a reason to run twice. */
+static void note_cause(void *arg, const cronq_log_record *record)
+{
+    const chaos_world *world = arg;
+
+    if (record->task_id && record->level >= CRONQ_LOG_WARN)
+        history_note(world->history, "cause", record->task_id, 0);
+}
+
+static void open_client(chaos_world *world)
+{
+    const cronq_client_options options = {
+        .struct_size = sizeof options, .logger = { .write = note_cause, .arg = world }
+    };
+
+    assert_int_equal(cronq_client_new(world->uri, &options, &world->client, NULL),
+                     CRONQ_OK);
+}
+
 /* ---- workers ---- */
 
 void chaos_start_worker(chaos_world *world, int i)
@@ -147,7 +166,7 @@ static void start_all(chaos_world *world)
     } else {
         start_redis(world);
     }
-    assert_int_equal(cronq_client_new(world->uri, NULL, &world->client, NULL), CRONQ_OK);
+    open_client(world);
     assert_int_equal(cronq_inspector_new(world->store_uri, NULL, &world->inspector, NULL),
                      CRONQ_OK);
     for (int i = 0; i < CHAOS_WORKERS; i++)

@@ -84,6 +84,35 @@ static void a_push_whose_answer_is_lost_is_stored_once(void **state)
     cronq_client_free(client);
 }
 
+static void note_warning(void *arg, const cronq_log_record *record)
+{
+    if (record->level == CRONQ_LOG_WARN && record->task_id)
+        snprintf(arg, 64, "%s", record->task_id);
+}
+
+static void a_push_that_is_sent_again_is_told(void **state)
+{
+    static const char *const ids[] = { "plain", "again" };
+    char warned[64] = "";
+    const cronq_client_options options = {
+        .struct_size = sizeof options, .logger = { .write = note_warning, .arg = warned }
+    };
+    cronq_client *client = NULL;
+
+    (void)state;
+    assert_int_equal(cronq_client_new(fault_proxy_uri(proxy), &options, &client, NULL),
+                     CRONQ_OK);
+    for (size_t i = 0; i < 2; i++) {
+        if (i == 1)
+            fault_proxy_plan(proxy, FAULT_CUT_AFTER, "EVALSHA", 1, NULL);
+        assert_int_equal(
+            cronq_client_push(client, CRONQ_TASK(.type = "t", .id = ids[i]), NULL, NULL),
+            CRONQ_OK);
+        assert_string_equal(warned, i == 1 ? "again" : "");
+    }
+    cronq_client_free(client);
+}
+
 static void errors_that_pass_are_waited_for(void **state)
 {
     static const char *const lines[] = {
@@ -212,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_PROXY(a_push_whose_answer_is_lost_is_stored_once),
+        WITH_PROXY(a_push_that_is_sent_again_is_told),
         WITH_PROXY(errors_that_pass_are_waited_for),
         WITH_PROXY(what_a_broken_connection_took_is_run_once_and_uncharged),
         WITH_PROXY(replies_may_come_late_and_byte_by_byte),
