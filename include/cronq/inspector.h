@@ -268,5 +268,22 @@ cronq_status cronq_migrate(const char *from_uri, const char *to_uri,
                            const cronq_migrate_options *options, cronq_error *err)
     CRONQ_CHECKED;
 
+/* What about the store is not as queues need it. kind is one of "version", "clock",
+ * "eviction", "persistence", "permission", "wake-ups"; all is borrowed for the call. */
+typedef struct cronq_advice {
+    size_t struct_size;
+    const char *kind;
+    const char *text; /* one sentence */
+} cronq_advice;
+
+typedef void cronq_advice_fn(const cronq_advice *advice, void *arg);
+
+/* Looks at the store and changes nothing; permissions are looked at for a worker that had
+ * the inspector's user. on_advice is called from this thread. EUNSUPPORTED when the store
+ * is too old to work with. */
+cronq_status cronq_inspector_diagnose(cronq_inspector *inspector,
+                                      cronq_advice_fn *on_advice, void *arg,
+                                      cronq_error *err) CRONQ_CHECKED;
+
 CRONQ_END
 #endif /* CRONQ_INSPECTOR_H */

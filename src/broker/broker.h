@@ -449,6 +449,9 @@ typedef struct cq_implant {
     cronq_status status; /* out: OK, also when it is there already; EEXIST: another */
 } cq_implant;
 
+/* kind is one word; both are borrowed for the call. */
+typedef void cq_advice_fn(const char *kind, const char *text, void *arg);
+
 typedef struct cq_inspect_ops {
     /* Names of all queues, in any order. */
     cronq_status (*queues)(cq_broker *, cq_arena *arena, cq_str **out, size_t *count,
@@ -525,6 +528,9 @@ typedef struct cq_inspect_ops {
      * store being locked. ENOENT when there is no such queue, nor anything of it. */
     cronq_status (*check)(cq_broker *, cq_str queue, bool repair, int64_t now_ns,
                           cq_finding_fn *on_finding, void *arg, cronq_error *);
+    /* Calls advise for each thing about the store that is not as queues need it. NULL
+     * where there is nothing to look at. */
+    cronq_status (*diagnose)(cq_broker *, cq_advice_fn *advise, void *arg, cronq_error *);
 } cq_inspect_ops;
 
 /* Every backend's broker and intake begin with these. */

@@ -138,6 +138,7 @@ extern const cq_cli_command cq_cli_completion;
 extern const cq_cli_command cq_cli_config;
 extern const cq_cli_command cq_cli_cron;
 extern const cq_cli_command cq_cli_dash;
+extern const cq_cli_command cq_cli_doctor;
 extern const cq_cli_command cq_cli_fsck;
 extern const cq_cli_command cq_cli_group;
 extern const cq_cli_command cq_cli_help_command;

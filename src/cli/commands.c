@@ -13,6 +13,7 @@ static const cq_cli_command *const verbs[] = {
     &cq_cli_cancel,
     &cq_cli_group,
     &cq_cli_fsck,
+    &cq_cli_doctor,
     &cq_cli_cron,
     &cq_cli_config,
     &cq_cli_bench,

@@ -263,3 +263,39 @@ cronq_status cronq_inspector_check(cronq_inspector *inspector, const char *queue
     return broker->inspect->check(broker, cq_str_of(queue), repair,
                                   broker->ops->now_ns(broker), pass_on, &c, err);
 }
+
+/* ---- diagnosing ---- */
+
+typedef struct diagnosis {
+    cronq_advice_fn *on_advice;
+    void *arg;
+} diagnosis;
+
+static void pass_advice(const char *kind, const char *text, void *arg)
+{
+    const diagnosis *d = arg;
+    cronq_error clean = { .code = CRONQ_OK };
+
+    /* An error's text is valid UTF-8, whatever the store has said. */
+    cq_fail(&clean, CRONQ_EPROTO, "%s", text);
+    d->on_advice(&(cronq_advice){ .struct_size = sizeof(cronq_advice),
+                                  .kind = kind,
+                                  .text = clean.text },
+                 d->arg);
+}
+
+cronq_status cronq_inspector_diagnose(cronq_inspector *inspector,
+                                      cronq_advice_fn *on_advice, void *arg,
+                                      cronq_error *err)
+{
+    diagnosis d = { on_advice, arg };
+    cq_broker *broker = inspector->broker;
+    cronq_status status;
+
+    if (!on_advice)
+        return cq_fail(err, CRONQ_EINVAL, "on_advice is NULL");
+    status = broker->ops->sync_clock(broker, err);
+    if (status || !broker->inspect->diagnose)
+        return status;
+    return broker->inspect->diagnose(broker, pass_advice, &d, err);
+}

@@ -185,6 +185,63 @@ static void an_operator_looks_and_does_nothing_else(void **state)
     expect_refused("cronq-operator", never);
 }
 
+typedef struct advice_log {
+    char text[8192];
+    size_t len;
+} advice_log;
+
+static void note(const cronq_advice *advice, void *arg)
+{
+    advice_log *log = arg;
+
+    log->len += (size_t)snprintf(log->text + log->len, sizeof log->text - log->len,
+                                 "%s: %s\n", advice->kind, advice->text);
+}
+
+static void diagnose(const char *user, advice_log *log)
+{
+    cronq_inspector *inspector;
+    cronq_error err = { 0 };
+
+    log->len = 0;
+    log->text[0] = '\0';
+    must(cronq_inspector_new(uri_of(user), NULL, &inspector, &err), &err);
+    must(cronq_inspector_diagnose(inspector, note, log, &err), &err);
+    cronq_inspector_free(inspector);
+}
+
+static void expect_advice(const advice_log *log, const char *text, bool expected)
+{
+    if ((strstr(log->text, text) != NULL) != expected)
+        fail_msg("\"%s\" is %sin: %s", text, expected ? "not " : "", log->text);
+}
+
+static void the_doctor_names_what_is_wrong_and_nothing_else(void **state)
+{
+    advice_log log;
+
+    (void)state;
+    redis_server_do(server, "CONFIG SET appendonly yes");
+    diagnose("cronq-operator", &log);
+    assert_string_equal(log.text, "");
+    redis_server_do(server, "CONFIG SET appendonly no");
+    redis_server_do(server, "CONFIG SET maxmemory-policy allkeys-lru");
+    redis_server_do(server, "ACL SETUSER cronq-operator -rpop -client|tracking");
+    diagnose("cronq-operator", &log);
+    expect_advice(&log, "eviction: maxmemory-policy is allkeys-lru", true);
+    expect_advice(&log, "persistence: appendonly is no", true);
+    expect_advice(&log, "could not \"rpop asynq:{cronq-doctor}:x\"", true);
+    expect_advice(&log, "could not \"lpush", false);
+    expect_advice(&log, "wake-ups: ", true);
+    expect_advice(&log, PASSWORD, false);
+    redis_server_do(server, "ACL SETUSER cronq-operator +rpop +client|tracking");
+    redis_server_do(server, "CONFIG SET maxmemory-policy noeviction");
+    redis_server_do(server, "ACL LOG RESET");
+    diagnose("cronq-worker", &log);
+    expect_advice(&log, "permission: INFO memory is refused", true);
+    expect_advice(&log, "could not", false);
+}
+
 static void a_password_file_is_read_again(void **state)
 {
     char path[] = "/tmp/cronq-secret-XXXXXX", uri[64];
@@ -219,6 +276,7 @@ int main(void)
         cmocka_unit_test(a_producer_pushes_and_does_nothing_else),
         cmocka_unit_test(a_worker_works_and_does_nothing_else),
         cmocka_unit_test(an_operator_looks_and_does_nothing_else),
+        cmocka_unit_test(the_doctor_names_what_is_wrong_and_nothing_else),
         cmocka_unit_test(a_password_file_is_read_again),
     };
 

@@ -180,4 +180,5 @@ const cq_inspect_ops cq_redis_inspect_ops = {
     .entries = cq_redis_entries,
     .events = cq_redis_events,
     .check = cq_redis_check,
+    .diagnose = cq_redis_diagnose,
 };

@@ -366,6 +366,10 @@ cronq_status cq_redis_events(cq_broker *, cq_str entry_id, size_t offset, size_t
                              cq_arena *arena, cronq_bytes **out, size_t *count,
                              cronq_error *err);
 
+/* diagnose.c */
+cronq_status cq_redis_diagnose(cq_broker *, cq_advice_fn *advise, void *arg,
+                               cronq_error *err);
+
 /* check.c */
 cronq_status cq_redis_check(cq_broker *, cq_str queue, bool repair, int64_t now_ns,
                             cq_finding_fn *on_finding, void *arg, cronq_error *err);
