@@ -313,6 +313,34 @@ cronq_status cq_cluster_pool(cq_cluster *cluster, uint16_t slot, cq_pool **out,
     return status;
 }
 
+/* With the lock. */
+static bool has_slots(const cq_cluster *cluster, uint16_t index)
+{
+    for (size_t slot = 0; slot < CQ_SLOTS; slot++)
+        if (cluster->owner[slot] == index)
+            return true;
+    return false;
+}
+
+cronq_status cq_cluster_pools(cq_cluster *cluster, size_t limit, cq_pool **pools,
+                              size_t *count, cronq_error *err)
+{
+    cq_pool *any;
+    cronq_status status = cq_cluster_pool(cluster, 0, &any, err);
+    size_t found = 0;
+
+    if (status)
+        return status;
+    pthread_mutex_lock(&cluster->lock);
+    for (uint16_t i = 0; i < cluster->node_count && found < limit && !status; i++)
+        if (has_slots(cluster, i))
+            status = pool_of(cluster, i, &pools[found++], err);
+    pthread_mutex_unlock(&cluster->lock);
+    if (!status)
+        *count = found;
+    return status;
+}
+
 void cq_cluster_doubt(cq_cluster *cluster)
 {
     pthread_mutex_lock(&cluster->lock);

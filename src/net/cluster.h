@@ -29,6 +29,10 @@ void cq_cluster_free(cq_cluster *cluster); /* NULL is fine */
 cronq_status cq_cluster_pool(cq_cluster *cluster, uint16_t slot, cq_pool **out,
                              cronq_error *err);
 
+/* The pools of all nodes that have slots, at most limit. The same failures. */
+cronq_status cq_cluster_pools(cq_cluster *cluster, size_t limit, cq_pool **pools,
+                              size_t *count, cronq_error *err);
+
 typedef enum cq_redirect {
     CQ_REDIRECT_NONE,
     CQ_REDIRECT_MOVED, /* the map has been corrected: send it again by the map */

@@ -236,10 +236,12 @@ static void the_doctor_names_what_is_wrong_and_nothing_else(void **state)
     expect_advice(&log, PASSWORD, false);
     redis_server_do(server, "ACL SETUSER cronq-operator +rpop +client|tracking");
     redis_server_do(server, "CONFIG SET maxmemory-policy noeviction");
-    redis_server_do(server, "ACL LOG RESET");
+    redis_server_do(server, "ACL SETUSER cronq-worker -info");
     diagnose("cronq-worker", &log);
     expect_advice(&log, "permission: INFO memory is refused", true);
     expect_advice(&log, "could not", false);
+    redis_server_do(server, "ACL SETUSER cronq-worker +info");
+    redis_server_do(server, "ACL LOG RESET");
 }
 
 static void a_password_file_is_read_again(void **state)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* broker/redis/diagnose.c - what about a Redis is not as queues need it: `cronq doctor`.
  *
- * Each look is on its own: what the user may not ask is said, and the rest goes on. */
+ * Each look is on its own: what the user may not ask is said, and the rest goes on. In a
+ * cluster each node that has slots is looked at, and named. */
 #include "broker/redis/redis.h"
 
 #include "base/clock.h"
@@ -14,7 +15,9 @@
 #define SKEW_LIMIT_MS 2000
 #define PROBE         "asynq:{cronq-doctor}:x"
 #define CHANNEL       "__redis__:invalidate"
-#define TEXT_BYTES    400
+#define NODES_LIMIT   1000
+#define NAME_BYTES    100
+#define TEXT_BYTES    500
 #define LATEST_OLD    70000
 
 typedef struct doctor {
@@ -29,17 +32,21 @@ typedef struct doctor {
 static void CRONQ_PRINTF(3, 4)
     advise(doctor *d, const char *kind, const char *format, ...)
 {
-    char text[TEXT_BYTES];
+    char text[TEXT_BYTES] = "";
+    size_t len = 0;
     va_list args;
 
+    if (d->redis->cluster)
+        len = (size_t)snprintf(text, NAME_BYTES, "at %s: ", cq_conn_address(d->conn));
+    if (len >= NAME_BYTES)
+        len = NAME_BYTES - 1;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(text + len, sizeof text - len, format, args);
     va_end(args);
     d->advise(kind, text, d->arg);
 }
 
-/* The value of "name:value" in an INFO; empty: there is none. */
-static cq_str info_value(cq_str info, const char *name)
+cq_str cq_redis_info_value(cq_str info, const char *name)
 {
     const char *at = info.data;
     size_t len = strlen(name);
@@ -98,7 +105,7 @@ static cronq_status look_at_memory(doctor *d, cronq_error *err)
     cq_str text, policy;
 
     status = info(d, "memory", &text, err);
-    policy = status ? (cq_str){ "", 0 } : info_value(text, "maxmemory_policy");
+    policy = status ? (cq_str){ "", 0 } : cq_redis_info_value(text, "maxmemory_policy");
     if (policy.len && !cq_str_eq(policy, CQ_STR("noeviction")))
         advise(d, "eviction",
                "maxmemory-policy is %.*s: when memory is short tasks are deleted; set "
@@ -115,12 +122,12 @@ static cronq_status look_at_persistence(doctor *d, cronq_error *err)
     status = info(d, "persistence", &text, err);
     if (status || !text.len)
         return status;
-    if (cq_str_eq(info_value(text, "aof_enabled"), CQ_STR("0")))
+    if (cq_str_eq(cq_redis_info_value(text, "aof_enabled"), CQ_STR("0")))
         advise(d, "persistence",
                "appendonly is no: what was accepted since the last snapshot, if any is "
                "made, is lost with the server");
-    if (cq_str_eq(info_value(text, "aof_last_write_status"), CQ_STR("err")) ||
-        cq_str_eq(info_value(text, "rdb_last_bgsave_status"), CQ_STR("err")))
+    if (cq_str_eq(cq_redis_info_value(text, "aof_last_write_status"), CQ_STR("err")) ||
+        cq_str_eq(cq_redis_info_value(text, "rdb_last_bgsave_status"), CQ_STR("err")))
         advise(d, "persistence", "the last write to the server's disk has failed");
     return CRONQ_OK;
 }
@@ -213,28 +220,48 @@ static cronq_status look_at_wake_ups(doctor *d, cronq_error *err)
     return status;
 }
 
+static cronq_status look(doctor *d, cronq_error *err)
+{
+    cronq_status status;
+
+    look_at_version(d);
+    look_at_clock(d);
+    status = look_at_memory(d, err);
+    if (!status)
+        status = look_at_persistence(d, err);
+    if (!status)
+        status = look_at_permissions(d, err);
+    if (!status)
+        status = look_at_wake_ups(d, err);
+    return status;
+}
+
+static cronq_status diagnose(doctor *d, cq_pool *pool, cronq_error *err)
+{
+    cronq_status status;
+
+    d->pool = pool;
+    status = cq_pool_dial(pool, &d->conn, err);
+    if (status)
+        return status;
+    cq_arena_init(&d->arena, CQ_REDIS_ARENA_BYTES);
+    status = look(d, err);
+    cq_arena_release(&d->arena);
+    cq_conn_free(d->conn);
+    return status;
+}
+
 cronq_status cq_redis_diagnose(cq_broker *broker, cq_advice_fn *advise_fn, void *arg,
                                cronq_error *err)
 {
     doctor d = { .redis = cq_redis_of(broker), .advise = advise_fn, .arg = arg };
-    cronq_status status;
+    cq_pool *pools[NODES_LIMIT] = { d.redis->pool };
+    cronq_status status = CRONQ_OK;
+    size_t count = 1;
 
-    status = cq_redis_pool_of(d.redis, CQ_STR(CQ_KEY_QUEUES), &d.pool, err);
-    if (!status)
-        status = cq_pool_dial(d.pool, &d.conn, err);
-    if (status)
-        return status;
-    cq_arena_init(&d.arena, CQ_REDIS_ARENA_BYTES);
-    look_at_version(&d);
-    look_at_clock(&d);
-    status = look_at_memory(&d, err);
-    if (!status)
-        status = look_at_persistence(&d, err);
-    if (!status)
-        status = look_at_permissions(&d, err);
-    if (!status)
-        status = look_at_wake_ups(&d, err);
-    cq_arena_release(&d.arena);
-    cq_conn_free(d.conn);
+    if (d.redis->cluster)
+        status = cq_cluster_pools(d.redis->cluster, NODES_LIMIT, pools, &count, err);
+    for (size_t i = 0; i < count && !status; i++)
+        status = diagnose(&d, pools[i], err);
     return status;
 }

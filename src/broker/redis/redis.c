@@ -152,19 +152,6 @@ static int64_t now_ns(cq_broker *broker)
 
 /* ---- what it does when it is full ---- */
 
-/* The value of a line "name:value" of INFO. */
-static cq_str info_value(cq_str info, const char *name)
-{
-    const char *at = memmem(info.data, info.len, name, strlen(name));
-    size_t len;
-
-    if (!at)
-        return CQ_STR("");
-    at += strlen(name);
-    len = strcspn(at, "\r\n");
-    return (cq_str){ at, len };
-}
-
 /* Once a broker. A store that evicts throws accepted tasks away; one that does not say
  * what it does (INFO may be forbidden) gets no warning. */
 static cronq_status warn_of_eviction(cq_redis *redis, cq_conn *conn, cronq_error *err)
@@ -181,7 +168,7 @@ static cronq_status warn_of_eviction(cq_redis *redis, cq_conn *conn, cronq_error
     if (status)
         atomic_store(&redis->asked_for_eviction, false);
     if (!status && reply->type == CQ_REPLY_STRING) {
-        policy = info_value(reply->text, "maxmemory_policy:");
+        policy = cq_redis_info_value(reply->text, "maxmemory_policy");
         if (policy.len && !cq_str_eq(policy, CQ_STR("noeviction")))
             CQ_WARN(&redis->logger,
                     "the store's maxmemory-policy is %.*s: when it is full it deletes "

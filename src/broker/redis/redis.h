@@ -367,6 +367,8 @@ cronq_status cq_redis_events(cq_broker *, cq_str entry_id, size_t offset, size_t
                              cronq_error *err);
 
 /* diagnose.c */
+/* The value of "name:value" in an INFO; empty: there is none. */
+cq_str cq_redis_info_value(cq_str info, const char *name);
 cronq_status cq_redis_diagnose(cq_broker *, cq_advice_fn *advise, void *arg,
                                cronq_error *err);
 
