@@ -74,6 +74,7 @@ typedef struct cronq_config_task {
     const char *cron_spec;                /* NULL: it is only run */
     const cronq_entry_options *entry;     /* what to push; NULL without cron_spec */
     size_t line, column;                  /* where it is in the file, from 1 */
+    const cronq_http_options *http;       /* NULL: it is no request */
 } cronq_config_task;
 
 size_t cronq_config_task_count(const cronq_config *config);

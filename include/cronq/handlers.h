@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* cronq/handlers.h - handlers that are ready to use: tasks that run a command.
+/* cronq/handlers.h - handlers that are ready to use: tasks that run a command, and
+ * tasks that are an HTTP request.
  *
  * Part of libcronq-service. */
 #ifndef CRONQ_HANDLERS_H
@@ -98,6 +99,41 @@ typedef struct cronq_join {
 /* A cronq_aggregator_fn; join is a cronq_join: the payloads one after the other. */
 cronq_status cronq_join_payloads(cronq_aggregation *aggregation, void *join,
                                  cronq_error *err);
+
+typedef struct cronq_http_options {
+    size_t struct_size; /* set by CRONQ_HTTP_OPTIONS() */
+    const char *url;    /* required, http or https */
+    const char *method; /* GET, POST, PUT, PATCH, DELETE; default: POST */
+    const cronq_header *headers;
+    size_t header_count;
+    const char *body;        /* template; default: the payload */
+    const char *secret_file; /* what requests are signed with; default: they are not */
+    const char *ca_file;     /* authorities to trust, PEM; default: the system's */
+    bool allow_private;      /* addresses that are not of the public internet */
+    int64_t timeout_ms;      /* of the whole request; 0: 30,000 */
+    size_t output_bytes;     /* of the answer, kept as the result; 0: 65,536 */
+} cronq_http_options;
+
+#define CRONQ_HTTP_OPTIONS(...)                                              \
+    (&(const cronq_http_options){ .struct_size = sizeof(cronq_http_options), \
+                                  __VA_ARGS__ })
+
+/* A request to send for each attempt of a task. Any number of threads may send it at
+ * once; connections are kept and used again. */
+typedef struct cronq_http cronq_http;
+
+/* options are copied. EINVAL for options that are wrong; nobody is connected to. */
+cronq_status cronq_http_new(const cronq_http_options *options, cronq_http **out,
+                            cronq_error *err) CRONQ_CHECKED;
+/* NULL is fine. No attempt may be sending it. */
+void cronq_http_free(cronq_http *http);
+
+/* A cronq_handler; http is the cronq_http. docs/http.md has headers and signature.
+ *
+ * 2xx: done, the body is the result. 408, 425, 429, 5xx, 3xx (redirects are not
+ * followed), no answer: failure, retried; with Retry-After of 429 and 503 after that
+ * time, uncounted the first 1,000 times. Other 4xx: archived at once. */
+cronq_status cronq_http_handle(cronq_attempt *attempt, void *http);
 
 CRONQ_END
 #endif /* CRONQ_HANDLERS_H */

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/load.h"
+#include "cli/tasks.h"
 #include "cli/telemetry.h"
 #include "cli/told.h"
 
@@ -26,9 +27,8 @@ typedef struct worker_parts {
     cronq_config *config;
     cronq_log_file *log;
     cronq_logger logger;
-    cronq_command **commands; /* one a task of the file; NULL: it has none */
-    size_t command_count;
-    char cgroup[CGROUP_BYTES]; /* for theirs; empty: none */
+    cq_tasks tasks;
+    char cgroup[CGROUP_BYTES]; /* for commands; empty: none */
     cronq_metrics *metrics;    /* NULL: nobody asks for them */
     cronq_server *server;
     cronq_devserver *devserver;
@@ -101,9 +101,7 @@ static void release(worker_parts *worker)
     cronq_server_free(worker->server);
     cronq_metrics_free(worker->metrics);
     cq_telemetry_stop(&worker->telemetry);
-    for (size_t i = 0; i < worker->command_count; i++)
-        cronq_command_free(worker->commands[i]);
-    free(worker->commands);
+    cq_tasks_release(&worker->tasks);
     cronq_log_file_free(worker->log);
     cronq_config_free(worker->config);
 }
@@ -189,27 +187,6 @@ static const char *choose_store(const cq_cli *cli, const worker_parts *worker,
     return cq_cli_need_uri(cli);
 }
 
-static cronq_status add_task(worker_parts *worker, size_t index, cronq_error *err)
-{
-    const cronq_config_task *task = cronq_config_task_at(worker->config, index);
-    cronq_command **command = &worker->commands[index];
-    cronq_handler *handler = task->command ? cronq_command_handle : NULL;
-
-    if (task->command) {
-        cronq_command_options options = *task->command;
-        cronq_status status;
-
-        options.cgroup = worker->cgroup;
-        status = cronq_command_new(&options, command, err);
-        if (status)
-            return status;
-    }
-    if (task->cron_spec)
-        return cronq_server_cron_add(worker->server, task->cron_spec, task->pattern,
-                                     handler, *command, task->entry, NULL, err);
-    return cronq_server_add(worker->server, task->pattern, handler, *command, NULL, err);
-}
-
 /* Without one, commands have the limits that need none. */
 static void find_cgroup(worker_parts *worker)
 {
@@ -224,22 +201,19 @@ static void find_cgroup(worker_parts *worker)
 /* Where a task of the file does not fit, the file is to blame. */
 static int add_tasks(const cq_cli *cli, worker_parts *worker, const char *path)
 {
-    size_t count = cronq_config_task_count(worker->config);
+    const cronq_config_task *failed = NULL;
     cronq_error err;
+    cronq_status status;
 
-    worker->commands = calloc(count + 1, sizeof *worker->commands);
-    if (!worker->commands)
-        return cq_cli_fail(cli, CQ_CLI_RUNTIME, "out of memory");
-    worker->command_count = count;
     find_cgroup(worker);
-    for (size_t i = 0; i < count; i++) {
-        const cronq_config_task *task = cronq_config_task_at(worker->config, i);
-
-        if (add_task(worker, i, &err))
-            return cq_cli_fail(cli, CQ_CLI_CONFIG, "%.200s:%zu:%zu: %s", path, task->line,
-                               task->column, err.text);
-    }
-    return CQ_CLI_OK;
+    status = cq_tasks_make(worker->config, worker->cgroup, &worker->tasks, &failed, &err);
+    if (!status)
+        status =
+            cq_tasks_add(&worker->tasks, worker->config, worker->server, &failed, &err);
+    if (status && failed)
+        return cq_cli_fail(cli, CQ_CLI_CONFIG, "%.200s:%zu:%zu: %s", path, failed->line,
+                           failed->column, err.text);
+    return status ? cq_cli_report(cli, &err) : CQ_CLI_OK;
 }
 
 /* A fault of what the file says is one of the configuration. */
@@ -284,7 +258,7 @@ static int work(const cq_cli *cli, worker_parts *worker)
         return report(cli, &err);
     CQ_INFO(&worker->logger, "%s: process %ld of cronq %s works on %zu kinds of tasks",
             cronq_config_name(worker->config), (long)getpid(), cronq_version_string(),
-            worker->command_count);
+            worker->tasks.count);
     if (cq_cli_has(cli, "drain"))
         status = cronq_server_drain(worker->server, &err);
     else

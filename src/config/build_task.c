@@ -57,13 +57,18 @@ static void check_use(const task_build *t)
                                          CQ_K_TASK_OVERLAP,   CQ_K_TASK_PAYLOAD,
                                          CQ_K_TASK_QUEUE,     CQ_K_TASK_MAX_RETRY,
                                          CQ_K_TASK_RETENTION, CQ_K_TASK_UNIQUE };
-    static const cq_key of_commands[] = {
-        CQ_K_TASK_DIR,        CQ_K_TASK_ENV,       CQ_K_TASK_SHELL, CQ_K_TASK_USER,
-        CQ_K_TASK_KILL_GRACE, CQ_K_TASK_MEMORY,    CQ_K_TASK_CPU,   CQ_K_TASK_PROCESSES,
-        CQ_K_TASK_OPEN_FILES, CQ_K_TASK_FILE_SIZE, CQ_K_TASK_OUTPUT
-    };
+    static const cq_key of_commands[] = { CQ_K_TASK_DIR,        CQ_K_TASK_ENV,
+                                          CQ_K_TASK_SHELL,      CQ_K_TASK_USER,
+                                          CQ_K_TASK_KILL_GRACE, CQ_K_TASK_MEMORY,
+                                          CQ_K_TASK_CPU,        CQ_K_TASK_PROCESSES,
+                                          CQ_K_TASK_OPEN_FILES, CQ_K_TASK_FILE_SIZE };
+    static const cq_key of_requests[] = { CQ_K_TASK_METHOD, CQ_K_TASK_HEADERS,
+                                          CQ_K_TASK_BODY,   CQ_K_TASK_SECRET,
+                                          CQ_K_TASK_CA,     CQ_K_TASK_PRIVATE };
+    static const cq_key of_both[] = { CQ_K_TASK_OUTPUT };
     bool has_command = is_there(get(t, CQ_K_TASK_COMMAND));
     bool has_cron = is_there(get(t, CQ_K_TASK_CRON));
+    bool has_url = is_there(get(t, CQ_K_TASK_URL));
     shown path;
 
     if (!has_cron)
@@ -72,10 +77,17 @@ static void check_use(const task_build *t)
     if (!has_command)
         warn_unused(t, of_commands, sizeof of_commands / sizeof of_commands[0],
                     "Command");
-    if (!has_command && !has_cron)
+    if (!has_url)
+        warn_unused(t, of_requests, sizeof of_requests / sizeof of_requests[0], "URL");
+    if (!has_command && !has_url)
+        warn_unused(t, of_both, sizeof of_both / sizeof of_both[0], "Command or URL");
+    if (has_command && has_url)
+        cq_find_error(t->all->findings, get(t, CQ_K_TASK_URL)->key_mark,
+                      show(&path, t, CQ_K_TASK_URL), "there is a Command, too");
+    if (!has_command && !has_url && !has_cron)
         cq_find_error(t->all->findings, t->section->mark,
                       show(&path, t, CQ_K_TASK_PATTERN),
-                      "neither a Command to run nor a Cron to push it by");
+                      "neither a Command or URL to run nor a Cron to push it by");
 }
 
 static void check_command(const task_build *t)
@@ -104,6 +116,12 @@ static bool is_served(const cq_build *all, const char *queue)
     return server->queue_count == 0 && strcmp(own, queue) == 0;
 }
 
+static bool has_work(const cq_section *section)
+{
+    return section->values[CQ_K_TASK_COMMAND].given ||
+           section->values[CQ_K_TASK_URL].given;
+}
+
 /* An entry that this worker is to run must go to a queue from which it takes. */
 static void check_queue(const task_build *t)
 {
@@ -111,7 +129,7 @@ static void check_queue(const task_build *t)
     const cq_value *value = get(t, CQ_K_TASK_QUEUE);
     const char *own = server->namespace_name ? server->namespace_name : "default";
     const char *queue = value->given ? value->text : own;
-    bool is_run = get(t, CQ_K_TASK_COMMAND)->given && get(t, CQ_K_TASK_CRON)->given;
+    bool is_run = has_work(t->section) && get(t, CQ_K_TASK_CRON)->given;
     bool is_broken = t->all->root->values[CQ_K_WORK_QUEUES].is_wrong ||
                      t->all->root->values[CQ_K_WORK_NAMESPACE].is_wrong;
     cq_quoted quoted;
@@ -170,20 +188,24 @@ static void check_cron(const task_build *t)
     cronq_cron_free(cron);
 }
 
-/* A pattern with a command, and the name of an entry, may be there once. */
+static bool has_entry(const cq_section *section)
+{
+    return section->values[CQ_K_TASK_CRON].given;
+}
+
+/* A pattern with work to do, and the name of an entry, may be there once. */
 static void check_twins(const task_build *t, const cq_value *tasks)
 {
     static const cq_key keys[] = { CQ_K_TASK_PATTERN, CQ_K_TASK_NAME };
-    static const cq_key needs[] = { CQ_K_TASK_COMMAND, CQ_K_TASK_CRON };
+    static bool (*const needs[])(const cq_section *) = { has_work, has_entry };
     shown path;
 
     for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
-        for (size_t i = 0; get(t, needs[k])->given && i < t->index; i++) {
+        for (size_t i = 0; needs[k](t->section) && i < t->index; i++) {
             const cq_value *mine = get(t, keys[k]);
             const cq_value *other = &tasks->sections[i]->values[keys[k]];
 
-            if (!mine->given || !other->given ||
-                !tasks->sections[i]->values[needs[k]].given ||
+            if (!mine->given || !other->given || !needs[k](tasks->sections[i]) ||
                 strcmp(mine->text, other->text) != 0)
                 continue;
             cq_find_error(t->all->findings, mine->mark, show(&path, t, keys[k]),
@@ -256,6 +278,41 @@ static const cronq_command_options *build_command(const task_build *t)
     return command;
 }
 
+static const cronq_header *build_headers(const task_build *t)
+{
+    const cq_value *value = get(t, CQ_K_TASK_HEADERS);
+    cronq_header *headers = cq_build_take(t->all, value->count + 1, sizeof *headers);
+
+    for (size_t i = 0; headers && i < value->count; i++)
+        headers[i] = (cronq_header){ value->pairs[i].name, value->pairs[i].text };
+    return headers;
+}
+
+static const cronq_http_options *build_http(const task_build *t)
+{
+    static const char *const methods[] = { "GET", "POST", "PUT", "PATCH", "DELETE" };
+    const cq_value *method = get(t, CQ_K_TASK_METHOD), *body = get(t, CQ_K_TASK_BODY);
+    cronq_http_options *http;
+
+    if (!get(t, CQ_K_TASK_URL)->given)
+        return NULL;
+    http = cq_build_take(t->all, 1, sizeof *http);
+    if (!http)
+        return NULL;
+    *http =
+        *CRONQ_HTTP_OPTIONS(.url = get(t, CQ_K_TASK_URL)->text,
+                            .method = method->given ? methods[method->number] : NULL,
+                            .headers = build_headers(t),
+                            .header_count = get(t, CQ_K_TASK_HEADERS)->count,
+                            .body = body->given ? body->text : NULL,
+                            .secret_file = get(t, CQ_K_TASK_SECRET)->text,
+                            .ca_file = get(t, CQ_K_TASK_CA)->text,
+                            .allow_private = number(t, CQ_K_TASK_PRIVATE) != 0,
+                            .timeout_ms = number(t, CQ_K_TASK_TIMEOUT),
+                            .output_bytes = (size_t)number(t, CQ_K_TASK_OUTPUT) * KIB);
+    return http;
+}
+
 /* Zero retries in C is CRONQ_NO_RETRY; 0 is the default. */
 static int32_t max_retry(const task_build *t)
 {
@@ -311,6 +368,7 @@ static void build_task(const task_build *t, cronq_config_task *out)
     *out = (cronq_config_task){ .struct_size = sizeof *out,
                                 .pattern = pattern->text,
                                 .command = build_command(t),
+                                .http = build_http(t),
                                 .cron_spec = get(t, CQ_K_TASK_CRON)->text,
                                 .entry = build_entry(t),
                                 .line = t->section->mark.line,

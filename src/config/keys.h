@@ -129,6 +129,13 @@ X(TASKS, "Tasks", SECTIONS, 0, 1000, NULL, "", "commands to run, and entries tha
 X(TASK_PATTERN, "Tasks[].Pattern", TEXT, 1, 1024, NULL, "required", "types of tasks that begin with it; the type that an entry pushes") \
 X(TASK_COMMAND, "Tasks[].Command", TEXTS, 1, 1000, NULL, "", "program and arguments, no shell, see [commands](commands.md); without it the entry is only pushed") \
 X(TASK_SHELL, "Tasks[].Shell", BOOL, 0, 0, NULL, "false", "the first text of Command is a script of /bin/sh, the others are its $1, $2, …") \
+X(TASK_URL, "Tasks[].URL", TEXT, 1, 4096, NULL, "", "request to send in place of a Command, see [HTTP tasks](http.md)") \
+X(TASK_METHOD, "Tasks[].Method", CHOICE, 0, 0, "GET|POST|PUT|PATCH|DELETE", "POST", "of the request") \
+X(TASK_HEADERS, "Tasks[].Headers", HEADERS, 0, 100, NULL, "", "HTTP headers of the request") \
+X(TASK_BODY, "Tasks[].Body", DATA, 0, 1048576, NULL, "the payload", "of the request, JSON with placeholders") \
+X(TASK_SECRET, "Tasks[].SecretFile", TEXT, 1, 4095, NULL, "", "file with the secret that requests are signed with") \
+X(TASK_CA, "Tasks[].CAFile", TEXT, 1, 4095, NULL, "the system's", "authorities that may vouch for the server, PEM") \
+X(TASK_PRIVATE, "Tasks[].AllowPrivate", BOOL, 0, 0, NULL, "false", "the request may go to addresses that are not of the public internet") \
 X(TASK_DIR, "Tasks[].Dir", TEXT, 1, 4095, NULL, "", "directory in which the command runs") \
 X(TASK_ENV, "Tasks[].Env", PAIRS, 0, 1000, NULL, "", "its environment, beside PATH, HOME, LANG, TZ, LC_ALL and CRONQ_*") \
 X(TASK_USER, "Tasks[].User", TEXT, 1, 200, NULL, "that of the worker", "USER or USER:GROUP, names or numbers, to run the command as; another one needs root") \
@@ -138,8 +145,8 @@ X(TASK_CPU, "Tasks[].CPUTime", TIME, 0, CQ_TEN_YEARS_S, NULL, "0", "limit of eac
 X(TASK_PROCESSES, "Tasks[].MaxProcesses", INT, 0, 1000000, NULL, "0", "limit of its processes and threads; 0: none") \
 X(TASK_OPEN_FILES, "Tasks[].MaxOpenFiles", INT, 0, 1000000, NULL, "0", "limit of each of its processes; 0: that of the worker") \
 X(TASK_FILE_SIZE, "Tasks[].MaxFileMiB", INT, 0, 1048576, NULL, "0", "limit of each file that it writes; 0: none") \
-X(TASK_OUTPUT, "Tasks[].OutputKiB", INT, 0, 1024, NULL, "64", "how much of its output is kept as the result; 0: the default") \
-X(TASK_TIMEOUT, "Tasks[].Timeout", TIME, 0, CQ_TEN_YEARS_S, NULL, "1800 for entries, else none", "after which the command is stopped; 0: the default") \
+X(TASK_OUTPUT, "Tasks[].OutputKiB", INT, 0, 1024, NULL, "64", "how much of its output, or of the answer, is kept as the result; 0: the default") \
+X(TASK_TIMEOUT, "Tasks[].Timeout", TIME, 0, CQ_TEN_YEARS_S, NULL, "1800 for entries, else none", "after which the command, or the request (30 s), is stopped; 0: the default") \
 X(TASK_CRON, "Tasks[].Cron", TEXT, 1, 1024, NULL, "", "when to push: five fields, six with seconds first, or @every and the like") \
 X(TASK_NAME, "Tasks[].Name", TEXT, 1, 200, NULL, "a hash of the entry", "id of the entry") \
 X(TASK_ZONE, "Tasks[].TimeZone", TEXT, 1, 200, NULL, "Local", "zone of Cron, as in Europe/Paris") \

@@ -25,7 +25,7 @@ static const char *const *attempt_env(const cronq_command *command,
 {
     size_t count = command->env_count;
     const char **env = cq_arena_calloc(arena, count + OWN_VARIABLES + 1, sizeof *env);
-    const char *trace = cronq_attempt_header(attempt, "traceparent");
+    const char *trace = cronq_attempt_traceparent(attempt);
     char retry[16], max_retry[16];
     const struct {
         const char *name, *value;

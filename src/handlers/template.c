@@ -3,6 +3,7 @@
 #include "handlers/template.h"
 
 #include "base/error.h"
+#include "base/json.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -102,7 +103,8 @@ static cronq_status read_object(filling *f, cronq_error *err)
 }
 
 /* A text as it is, all else as compact JSON. */
-static cronq_status read_member(filling *f, cq_str key, cq_str *out, cronq_error *err)
+static cronq_status read_member(filling *f, cq_str key, cq_str *out, bool *is_text,
+                                cronq_error *err)
 {
     char *name, *dumped = NULL;
     const json_t *member;
@@ -116,7 +118,8 @@ static cronq_status read_member(filling *f, cq_str key, cq_str *out, cronq_error
     member = json_object_get(f->object, name);
     if (!member || json_is_null(member))
         return cq_fail(err, CRONQ_EINVAL, "the payload has no member \"%.80s\"", name);
-    if (json_is_string(member)) {
+    *is_text = json_is_string(member);
+    if (*is_text) {
         *out = (cq_str){ json_string_value(member), json_string_length(member) };
         return CRONQ_OK;
     }
@@ -169,6 +172,7 @@ static cronq_status fill_one(filling *f, const char *arg, bool options_over,
     source from = parse(arg, &name);
     cronq_error why = { 0 };
     cronq_status status = CRONQ_OK;
+    bool is_text;
 
     *out = arg;
     if (from == SOURCE_NONE)
@@ -176,7 +180,7 @@ static cronq_status fill_one(filling *f, const char *arg, bool options_over,
     if (from == SOURCE_MEMBER)
         status = read_member(
             f, (cq_str){ name.data + strlen(MEMBER), name.len - strlen(MEMBER) }, &value,
-            &why);
+            &is_text, &why);
     else
         value = of_attempt(f, from);
     if (!status && !value.data)
@@ -210,5 +214,80 @@ cronq_status cq_template_fill(const char *const *argv, bool options_over,
     json_decref(f.object);
     if (!status)
         *out = filled;
+    return status;
+}
+
+/* By a buffer of its own: the writer of JSON puts commas between values. */
+static void append_text(cq_buf *out, cq_str text)
+{
+    cq_buf quoted;
+
+    cq_buf_init(&quoted, out->limit);
+    cq_json_string(&quoted, text);
+    cq_buf_append_str(out, cq_buf_str(&quoted));
+    if (quoted.status && !out->status)
+        out->status = quoted.status;
+    cq_buf_release(&quoted);
+}
+
+static cronq_status expand_member(filling *f, cq_str key, cq_buf *out, cronq_error *err)
+{
+    cq_str value = { NULL, 0 };
+    bool is_text = false;
+    cronq_status status = read_member(f, key, &value, &is_text, err);
+
+    if (status)
+        return status;
+    if (is_text)
+        append_text(out, value);
+    else
+        cq_buf_append_str(out, value);
+    return CRONQ_OK;
+}
+
+static cronq_status expand_one(filling *f, source from, cq_str name, cq_buf *out,
+                               cronq_error *err)
+{
+    size_t skip = strlen(MEMBER);
+    cronq_error why = { 0 };
+    cronq_status status = CRONQ_OK;
+
+    if (from == SOURCE_MEMBER)
+        status =
+            expand_member(f, (cq_str){ name.data + skip, name.len - skip }, out, &why);
+    else if (from == SOURCE_PAYLOAD || from == SOURCE_RETRY || from == SOURCE_MAX_RETRY)
+        cq_buf_append_str(out, of_attempt(f, from));
+    else
+        append_text(out, of_attempt(f, from));
+    if (status)
+        return cq_fail(err, status, "{%.*s}: %s", name.len < 80 ? (int)name.len : 80,
+                       name.data, why.text);
+    return out->status ? cq_fail(err, CRONQ_EINVAL, "the body is longer than %zu bytes",
+                                 out->limit)
+                       : CRONQ_OK;
+}
+
+cronq_status cq_template_expand(const char *text, const cronq_attempt *attempt,
+                                cq_arena *arena, cq_buf *out, cronq_error *err)
+{
+    filling f = { attempt, arena, NULL, false };
+    cronq_status status = CRONQ_OK;
+
+    while (*text && !status) {
+        size_t len = *text == '{' ? strcspn(text + 1, "{}") : 0;
+        cq_str name = { text + 1, len };
+        source from = len > 0 && text[1 + len] == '}' ? source_of(name) : SOURCE_NONE;
+
+        if (from == SOURCE_NONE) {
+            size_t plain = 1 + strcspn(text + 1, "{");
+
+            cq_buf_append(out, text, plain);
+            text += plain;
+        } else {
+            status = expand_one(&f, from, name, out, err);
+            text += len + 2;
+        }
+    }
+    json_decref(f.object);
     return status;
 }

@@ -7,6 +7,7 @@
 #define CQ_HANDLERS_TEMPLATE_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 
 #include <cronq/server.h>
 
@@ -19,5 +20,10 @@ cronq_status cq_template_check(const char *arg, bool *is_placeholder, cronq_erro
 cronq_status cq_template_fill(const char *const *argv, bool options_over,
                               const cronq_attempt *attempt, cq_arena *arena,
                               const char *const **out, cronq_error *err);
+
+/* text with every placeholder replaced, wherever it stands: {payload} by the payload as
+ * it is, the others by JSON values, so that a JSON text stays one. EINVAL as above. */
+cronq_status cq_template_expand(const char *text, const cronq_attempt *attempt,
+                                cq_arena *arena, cq_buf *out, cronq_error *err);
 
 #endif
