@@ -21,7 +21,8 @@ typedef struct cronq_queue_info {
         completed_count, aggregating_count, group_count;
     uint64_t processed_today_count, failed_today_count; /* UTC day */
     uint64_t processed_count, failed_count;             /* ever */
-    int64_t latency_ms; /* how long the oldest pending task has waited */
+    int64_t latency_ms;    /* how long the oldest pending task has waited */
+    uint64_t memory_bytes; /* about what the store needs for it; 0: not told */
 } cronq_queue_info;
 
 cronq_status cronq_inspector_new(const char *uri, const cronq_store_options *store,

@@ -317,6 +317,7 @@ typedef struct cq_queue_counts {
     bool paused;
     int64_t paused_at_s;
     int64_t latency_ns;
+    uint64_t memory_bytes; /* about; a few tasks of each state stand for all */
     bool brief; /* in: look into few groups; aggregating is an estimate when there are
                    more */
 } cq_queue_counts;

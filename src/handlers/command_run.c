@@ -11,7 +11,8 @@
 #define OWN_VARIABLES     6
 #define TRACE_BYTES       128
 
-/* A header is anybody's text: only what can be a traceparent is passed on. */
+/* Without a tracer it is a header, anybody's text: only what can be a traceparent is
+ * passed on. */
 static bool is_trace(const char *text)
 {
     size_t len = text ? strspn(text, "0123456789abcdef-") : 0;

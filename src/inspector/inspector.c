@@ -115,6 +115,7 @@ static void fill_info(cronq_queue_info *info, const char *queue,
         .processed_count = counts->processed,
         .failed_count = counts->failed,
         .latency_ms = counts->latency_ns / CQ_NS_PER_MS,
+        .memory_bytes = counts->memory_bytes,
     };
     memcpy(info->name, queue, strlen(queue));
 }

@@ -104,6 +104,7 @@ static const family families[] = {
     { { "asynq_tasks_processed_total", "cron_server_tasks_processed_total" }, "Tasks of a queue processed by anyone, failures too.", COUNTER, OF_QUEUES, CQ_QUEUE_PROCESSED, NULL, { { 0 } } },
     { { "asynq_tasks_failed_total", "cron_server_tasks_failed_total" }, "Failures of tasks of a queue, of anyone.", COUNTER, OF_QUEUES, CQ_QUEUE_FAILED, NULL, { { 0 } } },
     { { "asynq_queue_paused_total", "cron_server_queue_paused_total" }, "1 while a queue is paused.", GAUGE, OF_QUEUES, CQ_QUEUE_PAUSED, NULL, { { 0 } } },
+    { { "asynq_queue_memory_usage_approx_bytes" }, "About what the store needs for a queue, by a few of its tasks.", GAUGE, OF_QUEUES, CQ_QUEUE_MEMORY_BYTES, NULL, { { 0 } } },
     { { "cron_server_queue_groups" }, "Groups in a queue.", GAUGE, OF_QUEUES, CQ_QUEUE_GROUPS, NULL, { { 0 } } },
     { { "cron_server_tasks_aggregating_total" }, "Tasks in the groups of a queue.", GAUGE, OF_QUEUES, CQ_QUEUE_AGGREGATING, NULL, { { 0 } } },
 
@@ -116,6 +117,7 @@ static const family families[] = {
     { { "cronq_recovered_tasks_total" }, "Tasks of dead workers that this one put back.", COUNTER, COMMON, CELL(recovered), NULL, { { 0 } } },
     { { "cronq_corrupt_messages_total" }, "Tasks that could not be read, put into the archive.", COUNTER, COMMON, CELL(corrupt), NULL, { { 0 } } },
     { { "cronq_tasks_given_back_total" }, "Tasks put back unstarted.", COUNTER, COMMON, CELL(given_back), NULL, { { 0 } } },
+    { { "cronq_cancelled_tasks_total" }, "Tasks that were cancelled while they ran, and archived as such.", COUNTER, COMMON, CELL(cancelled), NULL, { { 0 } } },
     { { "cronq_stuck_handlers_total" }, "Handlers that ran on well after their deadline.", COUNTER, COMMON, CELL(stuck), NULL, { { 0 } } },
     { { "cronq_store_round_trip_seconds" }, "How long the store took to answer, by request.", HISTOGRAM, COMMON, CELL(round_trip_ns), &cq_round_trip_bounds, { { "operation", trips, CQ_TRIP_COUNT } } },
     { { "cronq_store_connections_opened_total" }, "Connections to the store, lost ones made anew too.", COUNTER, TOLD, CQ_TOLD_CONNECTIONS, NULL, { { 0 } } },

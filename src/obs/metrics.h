@@ -74,7 +74,7 @@ typedef struct cq_common_cells {
     cq_cell round_trip_ns[CQ_TRIP_COUNT] CQ_HISTOGRAM(CQ_ROUND_TRIP_BOUNDS);
     cq_cell ticks_missed;
     cq_cell leases_extended, leases_lost;
-    cq_cell recovered, corrupt, given_back, stuck;
+    cq_cell recovered, corrupt, given_back, stuck, cancelled;
 } cq_common_cells;
 
 typedef struct cq_type {
@@ -110,8 +110,9 @@ typedef enum cq_queue_value {
     CQ_QUEUE_PROCESSED,
     CQ_QUEUE_FAILED,
     CQ_QUEUE_PAUSED,
+    CQ_QUEUE_MEMORY_BYTES,
 } cq_queue_value;
-#define CQ_QUEUE_VALUES 13
+#define CQ_QUEUE_VALUES 14
 
 typedef enum cq_told { CQ_TOLD_STORE_UP, CQ_TOLD_CONNECTIONS, CQ_TOLD_ENTRIES } cq_told;
 #define CQ_TOLD_COUNT 3

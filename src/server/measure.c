@@ -35,6 +35,7 @@ static void set_values(const cq_queue_counts *counts, double values[CQ_QUEUE_VAL
         [CQ_QUEUE_PROCESSED] = (double)counts->processed,
         [CQ_QUEUE_FAILED] = (double)counts->failed,
         [CQ_QUEUE_PAUSED] = counts->paused,
+        [CQ_QUEUE_MEMORY_BYTES] = (double)counts->memory_bytes,
     };
 
     memcpy(values, row, sizeof row);

@@ -171,6 +171,7 @@ static bool archive_cancelled(cq_fetcher *fetcher, cronq_attempt *attempt)
     outcome->failure_line = cq_outcome_failure_line(
         &attempt->message, CQ_STR(CQ_TEXT_CANCELLED), worker->heartbeat.host,
         cq_now_ns(worker), &attempt->memory);
+    CQ_METRICS_ADD(worker->metrics, cancelled, 1);
     CQ_LOG_ABOUT(&worker->logger, CRONQ_LOG_INFO, &about, "cancelled, archived");
     return true;
 }

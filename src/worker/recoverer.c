@@ -166,6 +166,8 @@ static void report(pass *p, size_t i)
         return;
     cq_count(&counters->recovered, 1);
     CQ_METRICS_ADD(p->worker->metrics, recovered, 1);
+    if (p->expired[i].cancelled)
+        CQ_METRICS_ADD(p->worker->metrics, cancelled, 1);
     measure_death(p, i);
     report_task(p, i);
 }

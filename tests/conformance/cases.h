@@ -23,6 +23,7 @@ extern const conformance_case conformance_wait_cases[];
 extern const conformance_case conformance_inspect_cases[];
 extern const conformance_case conformance_group_cases[];
 extern const conformance_case conformance_archive_cases[];
+extern const conformance_case conformance_figure_cases[];
 
 static inline cq_broker *broker_of(void **state)
 {

@@ -201,5 +201,6 @@ int conformance_run(const char *name, conformance_store *store)
     add_cases(tests, &count, conformance_inspect_cases);
     add_cases(tests, &count, conformance_group_cases);
     add_cases(tests, &count, conformance_archive_cases);
+    add_cases(tests, &count, conformance_figure_cases);
     return _cmocka_run_group_tests(name, tests, count, NULL, NULL);
 }

@@ -7,8 +7,9 @@
 
 #define GROUPS_LOOKED_INTO         1000
 #define GROUPS_LOOKED_INTO_BRIEFLY 20
+#define TASKS_WEIGHED              "4" /* of each state */
 
-enum { COUNTS_ROW = 14 };
+enum { COUNTS_ROW = 15 };
 
 static cronq_status queues(cq_broker *broker, cq_arena *arena, cq_str **out,
                            size_t *count, cronq_error *err)
@@ -72,7 +73,8 @@ static void read_counts(const cq_reply *row, int64_t now_ns, cq_queue_counts *ou
                               .processed = count_of(&row[10]),
                               .failed = count_of(&row[11]),
                               .paused = row[12].type == CQ_REPLY_STRING,
-                              .paused_at_s = cq_reply_int(&row[12], 0) };
+                              .paused_at_s = cq_reply_int(&row[12], 0),
+                              .memory_bytes = count_of(&row[14]) };
     if (since_ns > 0 && since_ns < now_ns)
         out->latency_ns = now_ns - since_ns;
 }
@@ -91,10 +93,10 @@ static cronq_status counts(cq_broker *broker, cq_str queue, int64_t now_ns,
     cq_redis_date(date, cq_ns_to_s(now_ns));
     status = cq_redis_must_exist(redis, queue, &arena, err);
     if (!status)
-        status =
-            cq_redis_rows_on(redis, CQ_LUA_counts, queue,
-                             (cq_str[]){ cq_str_of(date), cq_redis_int(&arena, look) }, 2,
-                             COUNTS_ROW, &arena, &row, err);
+        status = cq_redis_rows_on(redis, CQ_LUA_counts, queue,
+                                  (cq_str[]){ cq_str_of(date), cq_redis_int(&arena, look),
+                                              CQ_STR(TASKS_WEIGHED) },
+                                  3, COUNTS_ROW, &arena, &row, err);
     if (!status && row->count != COUNTS_ROW)
         status = cq_fail(err, CRONQ_EPROTO, "the counts of a queue can not be read");
     if (!status)

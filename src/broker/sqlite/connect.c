@@ -197,6 +197,7 @@ static cronq_status open_database(cq_sqlite *store, cronq_error *err)
     cq_sqlite_note(store, sqlite3_open_v2(store->path, &store->db, flags, store->vfs));
     if (store->code)
         return cq_sqlite_failure(store, err);
+    atomic_fetch_add(&store->broker.opened_count, 1);
     sqlite3_busy_handler(store->db, be_busy, store);
     snprintf(text, sizeof text,
              "PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; "

@@ -242,6 +242,8 @@ static size_t list_pending(exchange_run *run, uint32_t index, uint32_t want,
                 cq_sqlite_note(run->store, SQLITE_NOMEM);
             break;
         }
+        if (count == 0)
+            delivery->ready_at_ns = cq_sql_get_int(&sql, 3);
         numbers[count++] = cq_sql_get_int(&sql, 0);
     }
     cq_sql_end(&sql);

@@ -6,6 +6,7 @@
 #include "base/quote.h"
 
 #define QUEUE_LIST_LIMIT 100000
+#define ROW_BYTES        150
 
 typedef struct queues_args {
     cq_arena *arena;
@@ -105,6 +106,19 @@ static void read_day(cq_sqlite *store, int64_t queue, int64_t day, uint64_t *pro
     cq_sql_end(&sql);
 }
 
+/* A few rows stand for all. What a row and its places in the indexes cost beside id and
+ * message was measured. */
+static uint64_t weigh(cq_sqlite *store, int64_t queue, const cq_queue_counts *counts)
+{
+    cq_sql sql = cq_sql_of(store, CQ_SQL_weigh);
+
+    cq_sql_int(&sql, queue);
+    cq_sql_int(&sql, ROW_BYTES);
+    return (uint64_t)cq_sql_value(&sql, 0) *
+           (counts->pending + counts->active + counts->scheduled + counts->retry +
+            counts->archived + counts->completed + counts->aggregating);
+}
+
 static cronq_status counts_work(cq_sqlite *store, void *arg, cronq_error *err)
 {
     counts_args *args = arg;
@@ -125,6 +139,7 @@ static cronq_status counts_work(cq_sqlite *store, void *arg, cronq_error *err)
     since_ns = cq_sql_value(&sql, 0);
     if (since_ns > 0 && since_ns < args->now_ns)
         out->latency_ns = args->now_ns - since_ns;
+    out->memory_bytes = weigh(store, queue, out);
     return CRONQ_OK;
 }
 

@@ -44,7 +44,7 @@
     X(set_records) X(set_extend) X(set_misfit) X(set_free_locks) X(set_delete_tasks)   \
     X(set_delete) X(set_stale) X(set_give_back)                                        \
     X(server_list) X(worker_list) X(entry_list) X(event_list)                          \
-    X(state_counts) X(group_count) X(count_get) X(oldest) X(pause) X(resume)    \
+    X(state_counts) X(group_count) X(count_get) X(oldest) X(weigh) X(pause) X(resume) \
     X(check_tasks) X(check_quarantine) X(check_put_back) X(check_end_lease)            \
     X(check_locks) X(check_regroup) X(check_file)
 /* clang-format on */

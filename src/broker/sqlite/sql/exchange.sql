@@ -14,7 +14,8 @@ UPDATE cronq_task SET state = 0, at = ?4, fence = 1048576, started = NULL
 WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3 AND cancelled_ns IS NULL
 
 --: take_list
-SELECT n, id, message FROM cronq_task WHERE queue = ?1 AND state = 0 ORDER BY at LIMIT ?2
+SELECT n, id, message, since_ns FROM cronq_task WHERE queue = ?1 AND state = 0
+ORDER BY at LIMIT ?2
 --: take
 UPDATE cronq_task SET state = 1, at = ?2, fence = ?3 WHERE n = ?1
 

@@ -7,6 +7,9 @@ WHERE queue = ?1 AND group_name IS NOT NULL AND state IN (2, 6)
 SELECT processed, failed FROM cronq_count WHERE queue = ?1 AND day = ?2
 --: oldest
 SELECT since_ns FROM cronq_task WHERE queue = ?1 AND state = 0 ORDER BY at LIMIT 1
+--: weigh
+SELECT avg(length(id) + length(message) + ?2)
+FROM (SELECT id, message FROM cronq_task WHERE queue = ?1 LIMIT 50)
 --: pause
 UPDATE cronq_queue SET paused_at_s = ?2 WHERE n = ?1 AND paused_at_s IS NULL
 --: resume
