@@ -3,6 +3,7 @@
 #include "base/quote.h"
 #include "cli/cli.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Visits every command with the path to it: "" for the root, "cron next". */
@@ -27,16 +28,39 @@ static void walk(const cq_cli_command *command, const char *path, visitor *visit
     }
 }
 
-/* A pattern of options whose value is the next word: "-u|--uri|". */
-static void value_options(const cq_cli_option *option, bool files, cq_buf *out)
+/* "this|that" as words. */
+static void choices(const char *text, cq_buf *out)
 {
-    for (; option && option->name; option++) {
-        if (option->type == CQ_CLI_FLAG || (option->type == CQ_CLI_FILE) != files)
-            continue;
-        cq_buf_printf(out, "|--%s", option->name);
-        if (option->letter)
-            cq_buf_printf(out, "|-%c", option->letter);
+    for (; *text; text++)
+        cq_buf_append_char(out, *text == '|' ? ' ' : *text);
+}
+
+/* Shell: what may follow an option that has a value; nothing where we can not know. */
+static void option_case(const cq_cli_option *option, const char *path, cq_buf *out)
+{
+    cq_buf_printf(out, "    %s:--%s", path, option->name);
+    if (option->letter)
+        cq_buf_printf(out, "|%s:-%c", path, option->letter);
+    cq_buf_append_text(out, ") ");
+    if (option->type == CQ_CLI_FILE)
+        cq_buf_append_text(out, "COMPREPLY=($(compgen -f -- \"$cur\")); ");
+    if (option->type == CQ_CLI_CHOICE) {
+        cq_buf_append_text(out, "COMPREPLY=($(compgen -W '");
+        choices(option->arg, out);
+        cq_buf_append_text(out, "' -- \"$cur\")); ");
     }
+    cq_buf_append_text(out, "return ;;\n");
+}
+
+static void option_cases(const cq_cli_command *command, const char *path, cq_buf *out)
+{
+    const cq_cli_option *option = command->options;
+    char quoted[80];
+
+    snprintf(quoted, sizeof quoted, "'%s'", path);
+    for (; option && option->name; option++)
+        if (option->type != CQ_CLI_FLAG)
+            option_case(option, quoted, out);
 }
 
 static void option_words(const cq_cli_option *option, cq_buf *out)
@@ -65,22 +89,14 @@ static void words_case(const cq_cli_command *command, const char *path, cq_buf *
     for (; verb && *verb; verb++)
         if (!(*verb)->hidden)
             cq_buf_printf(out, " %s", (*verb)->name);
+    if (command->args &&
+        strspn(command->args, "abcdefghijklmnopqrstuvwxyz|") == strlen(command->args)) {
+        cq_buf_append_char(out, ' ');
+        choices(command->args, out);
+    }
     option_words(command->options, out);
     option_words(cq_cli_globals, out);
     cq_buf_append_text(out, "' ;;\n");
-}
-
-static void value_case(const cq_cli_command *command, const char *path, cq_buf *out)
-{
-    (void)path;
-    value_options(command->options, false, out);
-    value_options(command->options, true, out);
-}
-
-static void file_case(const cq_cli_command *command, const char *path, cq_buf *out)
-{
-    (void)path;
-    value_options(command->options, true, out);
 }
 
 /* One body serves both shells: zsh runs it through its own emulation of bash. */
@@ -88,21 +104,18 @@ static void script(const cq_cli *cli, cq_buf *out)
 {
     cq_buf_append_text(out, "_cronq() {\n"
                             "    local cur=${COMP_WORDS[COMP_CWORD]} path='' words='' i\n"
-                            "    local last=${COMP_WORDS[COMP_CWORD-1]}\n"
                             "    COMPREPLY=()\n"
-                            "    case $last in\n"
-                            "    --help-of-no-option");
-    walk(cli->root, "", file_case, out);
-    cq_buf_append_text(out, ") COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
-                            "    --uri|-u");
-    walk(cli->root, "", value_case, out);
-    cq_buf_append_text(out, ") return ;;\n"
-                            "    esac\n"
                             "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
                             "        case \"$path:${COMP_WORDS[i]}\" in\n");
     walk(cli->root, "", path_case, out);
     cq_buf_append_text(out, "        esac\n"
                             "    done\n"
+                            "    case \"$path:${COMP_WORDS[COMP_CWORD-1]}\" in\n");
+    walk(cli->root, "", option_cases, out);
+    for (const cq_cli_option *option = cq_cli_globals; option->name; option++)
+        if (option->type != CQ_CLI_FLAG)
+            option_case(option, "*", out);
+    cq_buf_append_text(out, "    esac\n"
                             "    case $path in\n");
     walk(cli->root, "", words_case, out);
     cq_buf_append_text(out, "    esac\n"

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* tasks_test.c - looking for tasks, moving many of them, and removing queues, through the
- * public API on a real Redis. */
+ * public API, on a real Redis and on a file. */
 #include <cronq/client.h>
 #include <cronq/inspector.h>
 
+#include "base/clock.h"
 #include "support/redis_server.h"
+#include "support/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +16,8 @@
 
 #include <cmocka.h>
 
-static redis_server *server;
+static redis_server *server; /* NULL: the store is a file */
+static char folder[SCRATCH_ROOM];
 static cronq_inspector *inspector;
 static cronq_client *client;
 static cronq_error err;
@@ -25,12 +28,27 @@ static cronq_error err;
             fail_msg("%s: %s", #call, err.text); \
     } while (0)
 
-static int start(void **state)
+static void open_both(const char *uri)
+{
+    OK(cronq_inspector_new(uri, NULL, &inspector, &err));
+    OK(cronq_client_new(uri, NULL, &client, &err));
+}
+
+static int start_redis(void **state)
 {
     (void)state;
     server = redis_server_start(NULL);
-    OK(cronq_inspector_new(redis_server_uri(server), NULL, &inspector, &err));
-    OK(cronq_client_new(redis_server_uri(server), NULL, &client, &err));
+    open_both(redis_server_uri(server));
+    return 0;
+}
+
+static int start_file(void **state)
+{
+    char uri[SCRATCH_ROOM + 32];
+
+    (void)state;
+    snprintf(uri, sizeof uri, "sqlite:%s/cronq.db", scratch_new(folder));
+    open_both(uri);
     return 0;
 }
 
@@ -39,16 +57,26 @@ static int stop(void **state)
     (void)state;
     cronq_client_free(client);
     cronq_inspector_free(inspector);
-    redis_server_stop(server);
+    if (server)
+        redis_server_stop(server);
+    else
+        scratch_remove(folder);
+    server = NULL;
     return 0;
 }
 
 static int empty(void **state)
 {
+    cronq_status status;
+
     (void)state;
-    redis_server_do(server, "FLUSHALL");
-    redis_server_do(server, "SADD asynq:queues q"); /* the client has said so before */
-    return 0;
+    if (server) {
+        redis_server_do(server, "FLUSHALL");
+        redis_server_do(server, "SADD asynq:queues q"); /* the client said so before */
+        return 0;
+    }
+    status = cronq_inspector_remove_queue(inspector, "q", true, NULL, &err);
+    return status && status != CRONQ_ENOENT;
 }
 
 /* count tasks PREFIX0 … with the payload "PREFIX0", of types odd and even. */
@@ -142,6 +170,97 @@ static void a_filter_chooses_by_type_id_and_payload(void **state)
     assert_string_equal(ids(CRONQ_STATE_PENDING, NULL, 8, 9), "p8 p9");
 }
 
+static void a_filter_chooses_by_age(void **state)
+{
+    const cronq_filter older = { .older_than_ms = 20 };
+
+    (void)state;
+    push("p", 2, 0, NULL);
+    push("s", 1, 60000, NULL);
+    cq_sleep_ms(40);
+    assert_string_equal(ids(CRONQ_STATE_PENDING, &older, 0, 9), "p0 p1");
+    assert_string_equal(ids(CRONQ_STATE_SCHEDULED, &older, 0, 9), "");
+}
+
+static bool note(const cronq_task_info *info, void *arg)
+{
+    char *seen = arg;
+
+    strcat(strcat(seen, cronq_task_info_id(info)), " ");
+    return cronq_task_info_id(info)[1] != '4';
+}
+
+static void each_task_is_shown_until_that_is_enough(void **state)
+{
+    const cronq_filter odd = { .type_prefix = "odd" };
+    char seen[64] = "";
+
+    (void)state;
+    push("p", 6, 0, NULL);
+    OK(cronq_inspector_each(inspector, "q", CRONQ_STATE_PENDING, &odd, note, seen, &err));
+    assert_string_equal(seen, "p1 p3 p5 ");
+    seen[0] = '\0';
+    assert_int_equal(
+        cronq_inspector_each(inspector, "q", CRONQ_STATE_PENDING, NULL, note, seen, &err),
+        CRONQ_ECANCELED);
+    assert_string_equal(seen, "p0 p1 p2 p3 p4 ");
+    assert_int_equal(cronq_inspector_each(inspector, "no", CRONQ_STATE_PENDING, NULL,
+                                          note, seen, &err),
+                     CRONQ_ENOENT);
+    assert_int_equal(
+        cronq_inspector_each(inspector, "q", (cronq_state)0, NULL, note, seen, &err),
+        CRONQ_EINVAL);
+}
+
+/* What the three operations do, to one state or group, all or those that fit. */
+static void a_group_or_those_that_fit_are_moved(void **state)
+{
+    const cronq_filter g = { .group = "g" }, odd_h = { .group = "h", .type_prefix = "o" };
+    const cronq_filter first = { .id_prefix = "s0" };
+    uint64_t done = 0;
+
+    (void)state;
+    push("g", 3, 0, "g");
+    push("h", 4, 0, "h");
+    push("s", 3, 60000, NULL);
+    OK(cronq_inspector_run_all(inspector, "q", CRONQ_STATE_AGGREGATING,
+                               CRONQ_BULK_OPTIONS(.filter = &g), &done, &err));
+    assert_int_equal(done, 3);
+    OK(cronq_inspector_archive_all(inspector, "q", CRONQ_STATE_AGGREGATING,
+                                   CRONQ_BULK_OPTIONS(.filter = &odd_h), &done, &err));
+    assert_int_equal(done, 2);
+    assert_string_equal(ids(CRONQ_STATE_AGGREGATING, NULL, 0, 9), "h0 h2");
+    OK(cronq_inspector_run_all(inspector, "q", CRONQ_STATE_SCHEDULED,
+                               CRONQ_BULK_OPTIONS(.filter = &first), &done, &err));
+    assert_int_equal(done, 1);
+    assert_string_equal(ids(CRONQ_STATE_PENDING, NULL, 0, 9), "g0 g1 g2 s0");
+    OK(cronq_inspector_delete_all(inspector, "q", CRONQ_STATE_ARCHIVED, NULL, &done,
+                                  &err));
+    assert_int_equal(done, 2);
+    OK(cronq_inspector_archive(inspector, "q", "s1", &err));
+    OK(cronq_inspector_delete(inspector, "q", "s1", &err));
+    assert_int_equal(cronq_inspector_delete(inspector, "q", "s1", &err), CRONQ_ENOENT);
+}
+
+/* Matches are taken out from the middle of a long list, near either end of it. */
+static void those_that_fit_are_found_anywhere_in_a_long_list(void **state)
+{
+    const cronq_filter some[] = { { .id_prefix = "p1" }, { .id_prefix = "p11" } };
+    uint64_t done = 0;
+
+    (void)state;
+    push("p", 1300, 0, NULL);
+    OK(cronq_inspector_delete_all(inspector, "q", CRONQ_STATE_PENDING,
+                                  CRONQ_BULK_OPTIONS(.filter = &some[1]), &done, &err));
+    assert_int_equal(done, 111);
+    assert_string_equal(ids(CRONQ_STATE_PENDING, &some[0], 0, 3), "p1 p10 p12");
+    OK(cronq_inspector_delete_all(inspector, "q", CRONQ_STATE_PENDING,
+                                  CRONQ_BULK_OPTIONS(.filter = &some[0]), &done, &err));
+    assert_int_equal(done, 300);
+    assert_int_equal(count_in(CRONQ_STATE_PENDING), 1300 - 411);
+    assert_string_equal(ids(CRONQ_STATE_PENDING, NULL, 886, 9), "p997 p998 p999");
+}
+
 static void groups_are_listed_one_after_the_other(void **state)
 {
     const cronq_filter second = { .group = "h" };
@@ -231,21 +350,29 @@ static void a_removed_queue_leaves_nothing(void **state)
     assert_int_equal(cronq_inspector_remove_queue(inspector, "q", false, NULL, &err),
                      CRONQ_ESTATE);
     OK(cronq_inspector_remove_queue(inspector, "q", true, NULL, &err));
-    assert_int_equal(redis_server_int(server, "DBSIZE"), 0);
+    if (server)
+        assert_int_equal(redis_server_int(server, "DBSIZE"), 0);
     assert_int_equal(cronq_inspector_remove_queue(inspector, "q", true, NULL, &err),
                      CRONQ_ENOENT);
 }
 
+#define TEST(name) cmocka_unit_test_setup(name, empty)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(a_task_tells_what_was_pushed, empty),
-        cmocka_unit_test_setup(a_filter_chooses_by_type_id_and_payload, empty),
-        cmocka_unit_test_setup(groups_are_listed_one_after_the_other, empty),
-        cmocka_unit_test_setup(many_are_moved_until_they_are_interrupted, empty),
-        cmocka_unit_test_setup(a_payload_is_updated_while_its_task_is_scheduled, empty),
-        cmocka_unit_test_setup(a_removed_queue_leaves_nothing, empty),
+        TEST(a_task_tells_what_was_pushed),
+        TEST(a_filter_chooses_by_type_id_and_payload),
+        TEST(a_filter_chooses_by_age),
+        TEST(each_task_is_shown_until_that_is_enough),
+        TEST(groups_are_listed_one_after_the_other),
+        TEST(a_group_or_those_that_fit_are_moved),
+        TEST(those_that_fit_are_found_anywhere_in_a_long_list),
+        TEST(many_are_moved_until_they_are_interrupted),
+        TEST(a_payload_is_updated_while_its_task_is_scheduled),
+        TEST(a_removed_queue_leaves_nothing),
     };
+    int failed = cmocka_run_group_tests_name("redis", tests, start_redis, stop);
 
-    return cmocka_run_group_tests(tests, start, stop);
+    return failed + cmocka_run_group_tests_name("file", tests, start_file, stop);
 }

@@ -67,11 +67,27 @@ for shell in bash zsh; do
     expect 0 "$CRONQ" completion $shell
     says "complete -F _cronq"
 done
+# WORDS, the last of which is being completed | what it may be.
 if command -v bash >/dev/null; then
     "$CRONQ" completion bash >"$work/completion"
-    expect 0 bash -c '. "$1"; COMP_WORDS=(cronq ver); COMP_CWORD=1; _cronq; echo "${COMPREPLY[*]}"' \
-        bash "$work/completion"
-    same "version" "$out"
+    while IFS="|" read -r words may; do
+        # shellcheck disable=SC2086
+        expect 0 bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _cronq; echo "${COMPREPLY[*]}"' bash "$work/completion" $words
+        same "$may" "$out"
+    done <<'WORDS'
+cronq ver|version
+cronq --no|--no-color
+cronq task re|reschedule
+cronq task ls --state a|active archived aggregating
+cronq task ls -s p|pending
+cronq task cancel -w --wa|--waiting
+cronq bench latency -w --wa|
+cronq task delete --state archived --ye|--yes
+cronq server l|ls
+cronq server --dr|--drain
+cronq completion z|zsh
+cronq queue rm --fo|--force
+WORDS
 fi
 expect 0 "$CRONQ" man
 says ".TH CRONQ 1"

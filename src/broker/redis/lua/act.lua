@@ -18,7 +18,7 @@ call('LLEN', p .. 'pending')
 call('ZCARD', p .. 'archived')
 call('SCARD', p .. 'groups')
 
--- What stands in for those that go must be no id.
+-- What stands in for those that go must be no id. They are sought from the end that is nearer.
 local function drop_pending(ids)
     local left, dropped = {}, 0
     for i = 1, #ids do left[ids[i]] = true end
@@ -31,7 +31,10 @@ local function drop_pending(ids)
                 left[page[i]], dropped = nil, dropped + 1
             end
         end
-        if dropped > 0 then call('LREM', p .. 'pending', -dropped, '') end
+        if dropped > 0 then
+            local from_tail = offset < call('LLEN', p .. 'pending') / 2
+            call('LREM', p .. 'pending', from_tail and -dropped or dropped, '')
+        end
     end
     for id in pairs(left) do call('LREM', p .. 'pending', -1, id) end
 end
