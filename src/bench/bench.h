@@ -91,6 +91,9 @@ void cq_bench_meter_start(cq_bench_meter *meter, const char *uri);
 /* *out gets the rate since the start, and the costs of one of count tasks. */
 void cq_bench_meter_stop(const cq_bench_meter *meter, const char *uri, double count,
                          cq_bench_sample *out);
+/* The costs only. */
+void cq_bench_meter_costs(const cq_bench_meter *meter, const char *uri, double count,
+                          cq_bench_sample *out);
 double cq_bench_own_cpu_us(void);
 
 /* ---- report.c ---- */
@@ -107,8 +110,15 @@ cronq_status cq_bench_latency(const cq_bench_options *options, uint32_t pick_up_
                               uint32_t due_count, cq_bench_report *report,
                               cronq_error *err);
 
-/* process.c: work a queue off with cronq. */
-enum { CQ_BENCH_AHEAD = 1, CQ_BENCH_METRICS = 2 };
+cronq_status cq_bench_push_run(const cq_bench_options *options, cq_bench_report *report,
+                               cronq_error *err);
+
+/* push.c: push task_count tasks with so many threads, one by one or in batches of 100. */
+cronq_status cq_bench_push(const cq_bench_options *options, const char *queue,
+                           uint32_t threads, bool in_batches, cronq_error *err);
+
+/* process.c: work a queue off with cronq; PUSHING: which is filled meanwhile. */
+enum { CQ_BENCH_AHEAD = 1, CQ_BENCH_METRICS = 2, CQ_BENCH_PUSHING = 4 };
 cronq_status cq_bench_process(const cq_bench_options *options, const char *queue,
                               int flags, cq_bench_sample *out, cronq_error *err);
 
@@ -121,6 +131,12 @@ cronq_status cq_bare_redis(const char *uri, const char *queue, uint32_t task_cou
 /* The same on a SQLite file, a transaction a batch. */
 cronq_status cq_bare_sqlite(const char *uri, const char *queue, uint32_t task_count,
                             double *rate, cronq_error *err);
+
+/* bare_push.c */
+cronq_status cq_bare_push_redis(const cq_bench_options *options, const char *queue,
+                                double *rate, cronq_error *err);
+cronq_status cq_bare_push_sqlite(const cq_bench_options *options, const char *queue,
+                                 double *rate, cronq_error *err);
 
 /* ---- sqlite.c. open: as the store does, for reading and writing its tables. ---- */
 
@@ -137,7 +153,5 @@ cronq_status cq_bench_connect(const char *uri, const char *queue, cq_conn **out,
                               cronq_error *err);
 /* Delete all that is of the queue. */
 cronq_status cq_bench_empty(const char *uri, const char *queue, cronq_error *err);
-cronq_status cq_bench_fill(const cq_bench_options *options, const char *queue,
-                           cronq_error *err);
 
 #endif

@@ -1,48 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* common.c - what the measurements share: their queue, filling it, emptying it. */
+/* common.c - what the measurements share: their queue, connecting, emptying it. */
 #include "base/error.h"
 #include "bench/bench.h"
 #include "net/conn.h"
 
-#include <cronq/client.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
-
-#define BATCH 100
 
 const char *cq_bench_queue(char name[64])
 {
     snprintf(name, 64, "cronq-bench-%d", (int)getpid());
     return name;
-}
-
-cronq_status cq_bench_fill(const cq_bench_options *options, const char *queue,
-                           cronq_error *err)
-{
-    const cronq_task *tasks[BATCH];
-    cronq_client *client;
-    char *payload = calloc(1, options->payload_bytes + 1);
-    cronq_task task = { .struct_size = sizeof task,
-                        .type = "bench",
-                        .queue = queue,
-                        .payload = { payload, options->payload_bytes } };
-    cronq_status status;
-
-    if (!payload)
-        return cq_fail_nomem(err);
-    for (size_t i = 0; i < BATCH; i++)
-        tasks[i] = &task;
-    status = cronq_client_new(options->uri, NULL, &client, err);
-    for (uint32_t left = options->task_count; !status && left > 0;) {
-        uint32_t count = left < BATCH ? left : BATCH;
-
-        status = cronq_client_push_many(client, tasks, count, NULL, NULL, err);
-        left -= count;
-    }
-    cronq_client_free(client);
-    free(payload);
-    return status;
 }
 
 /* One step of a scan: delete the keys that it found. */

@@ -30,13 +30,16 @@ static cronq_status count_task(cronq_attempt *attempt, void *arg)
     return CRONQ_OK;
 }
 
-static cronq_status work_off(cronq_server *server, struct run *run, cronq_error *err)
+static cronq_status work_off(cronq_server *server, const cq_bench_options *options,
+                             const char *pushed_to, struct run *run, cronq_error *err)
 {
     int64_t until_ms = cq_mono_ms() + PATIENCE_MS;
     cronq_status status = cronq_server_add(server, "bench", count_task, run, NULL, err);
 
     if (!status)
         status = cronq_server_start(server, err);
+    if (!status && pushed_to)
+        status = cq_bench_push(options, pushed_to, 1, true, err);
     while (!status && !atomic_load(&run->last_ns)) {
         cq_sleep_ms(1);
         if (cq_mono_ms() > until_ms)
@@ -71,8 +74,9 @@ cronq_status cq_bench_process(const cq_bench_options *options, const char *queue
             &server, err);
     cq_bench_meter_start(&meter, options->uri);
     if (!status)
-        status = work_off(server, &run, err);
-    cq_bench_meter_stop(&meter, options->uri, options->task_count, out);
+        status =
+            work_off(server, options, flags & CQ_BENCH_PUSHING ? queue : NULL, &run, err);
+    cq_bench_meter_costs(&meter, options->uri, options->task_count, out);
     out->value = (double)options->task_count * (double)CQ_NS_PER_S /
                  (double)(run.last_ns - run.first_ns + 1);
     cronq_server_free(server);

@@ -95,16 +95,22 @@ void cq_bench_meter_start(cq_bench_meter *meter, const char *uri)
     meter->begun_ns = cq_mono_ns();
 }
 
-void cq_bench_meter_stop(const cq_bench_meter *meter, const char *uri, double count,
-                         cq_bench_sample *out)
+void cq_bench_meter_costs(const cq_bench_meter *meter, const char *uri, double count,
+                          cq_bench_sample *out)
 {
-    int64_t took_ns = cq_mono_ns() - meter->begun_ns;
-
     out->own_us = (cq_bench_own_cpu_us() - meter->own_us) / count;
     out->allocations =
         meter->allocations < 0 ? -1 : (allocation_count() - meter->allocations) / count;
     out->store_us =
         meter->store_us < 0 ? -1 : (store_cpu_us(uri) - meter->store_us) / count;
+}
+
+void cq_bench_meter_stop(const cq_bench_meter *meter, const char *uri, double count,
+                         cq_bench_sample *out)
+{
+    int64_t took_ns = cq_mono_ns() - meter->begun_ns;
+
+    cq_bench_meter_costs(meter, uri, count, out);
     out->value = count * (double)CQ_NS_PER_S / (double)(took_ns + 1);
 }
 

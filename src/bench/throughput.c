@@ -16,7 +16,7 @@ static cronq_status bare(const cq_bench_options *options, const char *queue,
     cq_bench_meter_start(&meter, options->uri);
     status = (cq_bench_is_sqlite(options->uri) ? cq_bare_sqlite : cq_bare_redis)(
         options->uri, queue, options->task_count, &rate, err);
-    cq_bench_meter_stop(&meter, options->uri, options->task_count, out);
+    cq_bench_meter_costs(&meter, options->uri, options->task_count, out);
     out->value = rate;
     return status;
 }
@@ -27,7 +27,7 @@ static cronq_status process(const cq_bench_options *options,
 {
     char name[64];
     const char *queue = cq_bench_queue(name);
-    cronq_status status = cq_bench_fill(options, queue, err);
+    cronq_status status = cq_bench_push(options, queue, 1, true, err);
 
     if (!status && series->arg == BARE)
         status = bare(options, queue, out, err);
@@ -46,11 +46,36 @@ static const cq_bench_series process_series[] = {
       false },
 };
 
+/* Pushed in batches by one thread while ten handlers work. */
+static cronq_status flow(const cq_bench_options *options, const cq_bench_series *series,
+                         cq_bench_sample *out, cronq_error *err)
+{
+    char name[64];
+    const char *queue = cq_bench_queue(name);
+    cronq_status status =
+        cq_bench_process(options, queue, CQ_BENCH_AHEAD | CQ_BENCH_PUSHING, out, err);
+
+    (void)series;
+    cq_bench_empty(options->uri, queue, NULL);
+    return status;
+}
+
+static const cq_bench_series flow_series[] = {
+    { "cronq", "pushed and worked off at once", "tasks/s", flow, 0, NULL, 60000, false },
+};
+
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 cronq_status cq_bench_throughput(const cq_bench_options *options, cq_bench_report *report,
                                  cronq_error *err)
 {
-    return cq_bench_rounds(options, "process", process_series, COUNT(process_series),
-                           report, err);
+    cronq_status status = cq_bench_push_run(options, report, err);
+
+    if (!status)
+        status = cq_bench_rounds(options, "process", process_series,
+                                 COUNT(process_series), report, err);
+    if (!status)
+        status = cq_bench_rounds(options, "flow", flow_series, COUNT(flow_series), report,
+                                 err);
+    return status;
 }
