@@ -14,7 +14,7 @@
 #include <cronq/base.h>
 
 struct sqlite3;
-struct cronq_server;
+struct cronq_queue;
 
 typedef struct cq_bench_options {
     const char *uri;
@@ -113,6 +113,11 @@ cronq_status cq_bench_latency(const cq_bench_options *options, uint32_t pick_up_
 cronq_status cq_bench_push_run(const cq_bench_options *options, cq_bench_report *report,
                                cronq_error *err);
 
+/* How the rate depends on how much there is of something. */
+cronq_status cq_bench_scale(const cq_bench_options *options, cq_bench_report *report,
+                            cronq_error *err);
+extern const cq_bench_series cq_bench_held_series[2];
+
 /* push.c: push task_count tasks with so many threads, one by one or in batches of 100. */
 cronq_status cq_bench_push(const cq_bench_options *options, const char *queue,
                            uint32_t threads, bool in_batches, cronq_error *err);
@@ -121,6 +126,10 @@ cronq_status cq_bench_push(const cq_bench_options *options, const char *queue,
 enum { CQ_BENCH_AHEAD = 1, CQ_BENCH_METRICS = 2, CQ_BENCH_PUSHING = 4 };
 cronq_status cq_bench_process(const cq_bench_options *options, const char *queue,
                               int flags, cq_bench_sample *out, cronq_error *err);
+
+cronq_status cq_bench_process_queues(const cq_bench_options *options,
+                                     const struct cronq_queue *queues, size_t count,
+                                     int flags, cq_bench_sample *out, cronq_error *err);
 
 /* The bare loop, the least that a worker of this format must do: one connection, batches
  * of 128, two in flight, minimal scripts. Works off task_count pending tasks of the

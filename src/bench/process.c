@@ -55,8 +55,16 @@ static cronq_status work_off(cronq_server *server, const cq_bench_options *optio
 cronq_status cq_bench_process(const cq_bench_options *options, const char *queue,
                               int flags, cq_bench_sample *out, cronq_error *err)
 {
-    struct run run = { .task_count = options->task_count };
     cronq_queue queues[] = { { queue, 1 } };
+
+    return cq_bench_process_queues(options, queues, 1, flags, out, err);
+}
+
+cronq_status cq_bench_process_queues(const cq_bench_options *options,
+                                     const cronq_queue *queues, size_t count, int flags,
+                                     cq_bench_sample *out, cronq_error *err)
+{
+    struct run run = { .task_count = options->task_count };
     cronq_metrics *metrics = NULL;
     cronq_server *server = NULL;
     cq_bench_meter meter;
@@ -67,15 +75,15 @@ cronq_status cq_bench_process(const cq_bench_options *options, const char *queue
     if (!status)
         status = cronq_server_new(
             options->uri,
-            CRONQ_SERVER_OPTIONS(.queues = queues, .queue_count = 1,
+            CRONQ_SERVER_OPTIONS(.queues = queues, .queue_count = count,
                                  .concurrency = options->concurrency,
                                  .no_take_ahead = !(flags & CQ_BENCH_AHEAD),
                                  .metrics = metrics),
             &server, err);
     cq_bench_meter_start(&meter, options->uri);
     if (!status)
-        status =
-            work_off(server, options, flags & CQ_BENCH_PUSHING ? queue : NULL, &run, err);
+        status = work_off(server, options,
+                          flags & CQ_BENCH_PUSHING ? queues[0].name : NULL, &run, err);
     cq_bench_meter_costs(&meter, options->uri, options->task_count, out);
     out->value = (double)options->task_count * (double)CQ_NS_PER_S /
                  (double)(run.last_ns - run.first_ns + 1);

@@ -18,6 +18,18 @@ static const cq_cli_option throughput_options[] = {
     { 0 },
 };
 
+static const cq_cli_option scale_options[] = {
+    { "rounds", 'r', "N", CQ_CLI_INT, 1, 99, "3", "rounds; medians are of these", false },
+    { "tasks", 'n', "N", CQ_CLI_INT, 1000, 10000000, "30000", "tasks a round", false },
+    { "workers", 'w', "N", CQ_CLI_INT, 1, 10000, "10", "handlers at once", false },
+    { "payload", 'p', "BYTES", CQ_CLI_INT, 0, 1048576, "100", "bytes of each task",
+      false },
+    { "most", 'm', "N", CQ_CLI_INT, 1000, 10000000, "100000", "the long backlog", false },
+    { "only", 'o', "SECTION[.ROW]", CQ_CLI_TEXT, 0, 0, NULL, "only this part", false },
+    { "svg", 0, "FILE", CQ_CLI_FILE, 0, 0, NULL, "draw it, too", false },
+    { 0 },
+};
+
 static const cq_cli_option latency_options[] = {
     { "count", 'n', "N", CQ_CLI_INT, 1, 100000, "500", "tasks pushed to an idle worker",
       false },
@@ -64,7 +76,7 @@ static int show(cq_cli *cli, const cq_bench_report *report)
     return cq_cli_print(cli, &out);
 }
 
-static cq_bench_options options_of(cq_cli *cli)
+static cq_bench_options options_of(cq_cli *cli, uint32_t most)
 {
     return (cq_bench_options){
         .uri = cq_cli_need_uri(cli),
@@ -73,20 +85,34 @@ static cq_bench_options options_of(cq_cli *cli)
         .task_count = (uint32_t)cq_cli_number(cli, "tasks", 0),
         .concurrency = (uint32_t)cq_cli_number(cli, "workers", 0),
         .payload_bytes = (uint32_t)cq_cli_number(cli, "payload", 0),
+        .most = most,
     };
 }
 
-static int run_throughput(cq_cli *cli)
+typedef cronq_status bench_fn(const cq_bench_options *options, cq_bench_report *report,
+                              cronq_error *err);
+
+static int run_suite(cq_cli *cli, bench_fn *suite, uint32_t most)
 {
-    cq_bench_options options = options_of(cli);
+    cq_bench_options options = options_of(cli, most);
     cq_bench_report report = { .count = 0 };
     cronq_error err;
 
     if (!options.uri)
         return CQ_CLI_USAGE;
-    if (cq_bench_throughput(&options, &report, &err))
+    if (suite(&options, &report, &err))
         return cq_cli_report(cli, &err);
     return show(cli, &report);
+}
+
+static int run_throughput(cq_cli *cli)
+{
+    return run_suite(cli, cq_bench_throughput, 0);
+}
+
+static int run_scale(cq_cli *cli)
+{
+    return run_suite(cli, cq_bench_scale, (uint32_t)cq_cli_number(cli, "most", 0));
 }
 
 static int run_latency(cq_cli *cli)
@@ -117,6 +143,14 @@ static const cq_cli_command throughput = {
     .run = run_throughput,
 };
 
+static const cq_cli_command scale = {
+    .name = "scale",
+    .summary = "The same with much: backlog, active tasks, queues, payloads",
+    .details = "Each row runs beside the same with little of it, in the same round.",
+    .options = scale_options,
+    .run = run_scale,
+};
+
 static const cq_cli_command latency = {
     .name = "latency",
     .summary = "How soon an idle worker runs what is pushed or falls due",
@@ -127,5 +161,5 @@ static const cq_cli_command latency = {
 const cq_cli_command cq_cli_bench = {
     .name = "bench",
     .summary = "Measure this store and this machine",
-    .verbs = (const cq_cli_command *const[]){ &throughput, &latency, NULL },
+    .verbs = (const cq_cli_command *const[]){ &throughput, &latency, &scale, NULL },
 };

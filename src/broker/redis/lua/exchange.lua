@@ -32,6 +32,26 @@ local function check(p, active, kinds)
     return length
 end
 
+-- Take out what lies together near the head of a long list: off with all down to the
+-- oldest of it, and back with what is not of it. Returns which of ids are out.
+local function remove_near_head(active, ids, n)
+    local depth = call('LPOS', active, ids[1], 'MAXLEN', 4 * n)
+    if not depth then return {} end
+    local out, back = {}, {}
+    for i = 1, n do out[ids[i]] = false end
+    local head = call('LPOP', active, depth + 1)
+    for i = #head, 1, -1 do
+        local id = head[i]
+        if out[id] == false then
+            out[id] = true
+        else
+            back[#back + 1] = id
+        end
+    end
+    if #back > 0 then call('LPUSH', active, unpack(back)) end
+    return out
+end
+
 -- Take ids out of active. What ends in the order in which it was taken is at the tail, the
 -- oldest last, and goes in one cut. Of the rest the oldest are near the tail; but where
 -- many older ones stay, what is young is nearer to the head.
@@ -46,8 +66,12 @@ local function remove(active, ids, young, n, length)
         call('LTRIM', active, 0, -cut - 1)
     end
     local crowded = length > 4 * n + 100
+    local out = crowded and cut == 0 and n > 15 and young[1] and
+        remove_near_head(active, ids, n) or {}
     for i = cut + 1, n do
-        call('LREM', active, crowded and young[i] and 1 or -1, ids[i])
+        if not out[ids[i]] then
+            call('LREM', active, crowded and young[i] and 1 or -1, ids[i])
+        end
     end
 end
 
