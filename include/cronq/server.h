@@ -146,6 +146,13 @@ cronq_status cronq_aggregation_merge(cronq_aggregation *aggregation,
 typedef cronq_status cronq_aggregator_fn(cronq_aggregation *aggregation, void *arg,
                                          cronq_error *err);
 
+/* Called by cronq_server_run once the server has started, before it waits, and after the
+ * stop. With supervision that is in the process that works, which a fork has made: what
+ * may not be there before a fork (threads, connections) is made here. A status other than
+ * OK stops the server; run returns it. */
+typedef cronq_status cronq_begin_fn(void *arg, cronq_error *err);
+typedef void cronq_end_fn(void *arg);
+
 typedef struct cronq_server_options {
     size_t struct_size; /* set by CRONQ_SERVER_OPTIONS() */
     const cronq_store_options *store;
@@ -192,6 +199,14 @@ typedef struct cronq_server_options {
     uint32_t group_max_size;    /* 0: no limit but 5,000 */
     uint32_t reserved_2;        /* 0 */
     int64_t group_set_age_ms;   /* 0: 120,000; internal, as the periods above */
+    /* cronq_server_run only: work in a forked process, and fork another when a handler
+     * has crashed it. docs/crashes.md. */
+    bool supervise;
+    cronq_begin_fn *on_begin;
+    cronq_end_fn *on_end;
+    void *on_begin_arg;
+    int64_t restart_delay_ms; /* 0: 1,000; internal: before the fourth start in a minute,
+                                 twice as long before each further one, to 30 times */
 } cronq_server_options;
 
 #define CRONQ_SERVER_OPTIONS(...)                                                \
@@ -276,7 +291,12 @@ cronq_status cronq_server_ping(cronq_server *server, cronq_error *err) CRONQ_CHE
  * Does not wait for a stop that is under way. */
 cronq_status cronq_server_ready(cronq_server *server, cronq_error *err) CRONQ_CHECKED;
 
-/* start, work until SIGTERM or SIGINT, stop. SIGTSTP: quiet. The one function that takes
+/* With supervise: this process becomes the supervisor and returns when the work is over;
+ * it passes on SIGTERM, SIGINT and SIGTSTP, and SIGHUP, SIGUSR1 and SIGUSR2 where they
+ * are blocked. ESTATE with the reason when the process may not be forked: it has a second
+ * thread, a connected handle of this library, or the store's file open.
+ *
+ * start, work until SIGTERM or SIGINT, stop. SIGTSTP: quiet. The one function that takes
  * signals, and those are restored before it returns. What still runs after the shutdown
  * timeout is given back, uncharged, and the process ends by _exit(1). */
 cronq_status cronq_server_run(cronq_server *server, cronq_error *err) CRONQ_CHECKED;

@@ -16,10 +16,13 @@
 cronq_status cq_thread_start(pthread_t *thread, const char *name, void *(*run)(void *),
                              void *arg, cronq_error *err)
 {
+    static const int of_crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS };
     sigset_t all, before;
     int failed;
 
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof of_crashes / sizeof of_crashes[0]; i++)
+        sigdelset(&all, of_crashes[i]); /* a handler may want to report them */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     failed = pthread_create(thread, NULL, run, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

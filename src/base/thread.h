@@ -6,8 +6,9 @@
 #include <cronq/base.h>
 #include <pthread.h>
 
-/* Start a joinable thread with all signals blocked, so that they reach the thread that
- * the program chose, and with a name of up to 15 characters for debuggers. */
+/* Start a joinable thread with all signals but those of crashes blocked, so that they
+ * reach the thread that the program chose, and with a name of up to 15 characters for
+ * debuggers. */
 cronq_status cq_thread_start(pthread_t *thread, const char *name, void *(*run)(void *),
                              void *arg, cronq_error *err);
 

@@ -378,6 +378,10 @@ typedef struct cq_broker_ops {
     /* Hash field cronq_started = fence, where the lease carries it. */
     cronq_status (*mark_started)(cq_broker *, cq_lease *leases, size_t count,
                                  cronq_error *);
+    /* Hash field cronq_deaths + 1, where the lease carries its fence; deaths[i] is the
+     * sum. Any written outcome but a give-back clears it. */
+    cronq_status (*count_deaths)(cq_broker *, cq_lease *leases, size_t count,
+                                 uint32_t *deaths, cronq_error *);
     /* Field `result` of an active task, where the lease carries the fence; else ESTATE.
      */
     cronq_status (*write_result)(cq_broker *, cq_str queue, cq_str id, uint32_t fence,
@@ -539,6 +543,8 @@ struct cq_broker {
     const cq_broker_ops *ops;
     const cq_inspect_ops *inspect;
     _Atomic uint64_t opened_count; /* connections to the store, ever */
+    const char *file;              /* the store's, if it is one */
+    bool is_private;               /* to this process: nobody else can open it */
     /* By cq_broker_limits: what the archive of a queue holds, whenever one more task is
      * archived, and for how long a set stays fresh. */
     int64_t archive_count, archive_age_s, set_age_s;

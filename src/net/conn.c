@@ -8,6 +8,7 @@
 #include "net/conn.h"
 
 #include "base/clock.h"
+#include "base/connected.h"
 #include "base/error.h"
 #include "net/handshake.h"
 #include "net/reader.h"
@@ -40,6 +41,7 @@ struct cq_conn {
     size_t args_missing; /* of the command begun last */
     int64_t read_timeout_ms, write_timeout_ms;
     uint32_t server_version;
+    bool counted;       /* among the connections of the process */
     bool demoted;       /* the server has become a replica */
     cronq_error broken; /* code OK: it is not */
     cq_conn_freed_fn *freed;
@@ -458,6 +460,8 @@ cronq_status cq_conn_open(const cq_endpoint *endpoint, cq_conn **out, cronq_erro
         cq_conn_free(conn);
         return status;
     }
+    conn->counted = true;
+    cq_connected_add(1);
     *out = conn;
     return CRONQ_OK;
 }
@@ -468,6 +472,8 @@ void cq_conn_free(cq_conn *conn)
         return;
     if (conn->freed)
         conn->freed(conn, conn->freed_arg);
+    if (conn->counted)
+        cq_connected_add(-1);
     cq_stream_close(&conn->stream);
     cq_reader_release(&conn->reader);
     cq_buf_release(&conn->out);

@@ -33,6 +33,7 @@ static const struct period {
     ROW(lease_ms, 30000, 1000),
     ROW(heartbeat_ms, 5000, 1),
     ROW(recover_interval_ms, 5000, 1),
+    ROW(restart_delay_ms, 1000, 1),
     ROW(group_grace_ms, 60000, 1000),
     ROW(group_set_age_ms, 120000, 1000),
 #undef ROW

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "server/server.h"
+#include "worker/ledger.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -16,7 +17,8 @@
 #include <unistd.h>
 
 #define DRAIN_LOOK_MS     20
-#define DRAIN_PATIENCE_MS 10000 /* for a store that does not answer */
+#define STUCK_NS          CQ_NS_PER_S /* without any progress after a crash */
+#define DRAIN_PATIENCE_MS 10000       /* for a store that does not answer */
 
 static atomic_int run_fd = -1; /* of the event that signals set; -1: nobody runs */
 static volatile sig_atomic_t stop_asked, quiet_asked;
@@ -54,11 +56,41 @@ static void restore_signals(const struct sigaction before[SIGNAL_COUNT])
         sigaction(signals[i], &before[i], NULL);
 }
 
+/* A handler has crashed: the heap cannot be trusted, so nothing is allocated, logged or
+ * freed here. What else runs may finish, as long as something moves; the supervisor does
+ * the rest. */
+static void leave_crashed(cronq_server *server)
+{
+    cq_ledger_shared *shared = server->supervision->ledger->shared;
+    int64_t now_ns = cq_mono_ns(), moved_ns = now_ns;
+    int64_t end_ns = now_ns + server->options.shutdown_timeout_ms * CQ_NS_PER_MS;
+    uint64_t changes = atomic_load(&shared->changes);
+
+    cq_worker_quiet(server->worker);
+    while (atomic_load(&shared->open) > atomic_load(&shared->crashed) &&
+           now_ns < end_ns && now_ns - moved_ns < STUCK_NS) {
+        cq_sleep_ms(1);
+        now_ns = cq_mono_ns();
+        if (changes != atomic_load(&shared->changes))
+            moved_ns = now_ns;
+        changes = atomic_load(&shared->changes);
+    }
+    _exit(EXIT_FAILURE);
+}
+
+static bool has_crashed(const cronq_server *server)
+{
+    return server->supervision &&
+           atomic_load(&server->supervision->ledger->shared->reported);
+}
+
 static void wait_for_stop(cronq_server *server, cq_event *event)
 {
     while (!stop_asked) {
         cq_event_wait(event, -1);
         cq_event_clear(event);
+        if (has_crashed(server))
+            leave_crashed(server);
         if (!quiet_asked)
             continue;
         quiet_asked = 0;
@@ -72,14 +104,43 @@ static void wait_for_stop(cronq_server *server, cq_event *event)
  * for the leases to run out. */
 static void leave(cronq_server *server)
 {
+    cq_ledger_shared *shared;
+
+    if (has_crashed(server))
+        _exit(EXIT_FAILURE);
     CQ_ERROR(&server->options.logger,
              "handlers still run after the shutdown timeout: their "
              "tasks are given back and the process ends");
     cq_worker_give_back_running(server->worker);
+    if (server->supervision) {
+        shared = server->supervision->ledger->shared;
+        cq_fail(&shared->final, CRONQ_ETIMEDOUT,
+                "handlers still ran after the shutdown timeout");
+        atomic_store(&shared->over, true);
+    }
     _exit(EXIT_FAILURE);
 }
 
-cronq_status cronq_server_run(cronq_server *server, cronq_error *err)
+static cronq_status begin(cronq_server *server, cq_event *event, cronq_error *err)
+{
+    const cronq_server_options *options = &server->options;
+    cronq_status status;
+
+    if (server->supervision) {
+        cq_reporter_start(server->supervision->ledger, server->supervision->report_fd,
+                          event);
+        cq_worker_set_ledger(server->worker, server->supervision->ledger);
+    }
+    status = cronq_server_start(server, err);
+    if (status || !options->on_begin)
+        return status;
+    status = options->on_begin(options->on_begin_arg, err);
+    if (status)
+        cronq_server_stop(server, NULL);
+    return status;
+}
+
+cronq_status cq_server_run_here(cronq_server *server, cronq_error *err)
 {
     struct sigaction before[SIGNAL_COUNT];
     cq_event event;
@@ -93,10 +154,12 @@ cronq_status cronq_server_run(cronq_server *server, cronq_error *err)
         return cq_fail(err, CRONQ_ESTATE, "run: another server of this process is run");
     }
     take_signals(before);
-    status = cronq_server_start(server, err);
+    status = begin(server, &event, err);
     if (!status) {
         wait_for_stop(server, &event);
         status = cronq_server_stop(server, err);
+        if (server->options.on_end)
+            server->options.on_end(server->options.on_begin_arg);
     }
     if (server->abandoned)
         leave(server);
@@ -104,6 +167,12 @@ cronq_status cronq_server_run(cronq_server *server, cronq_error *err)
     atomic_store(&run_fd, -1);
     cq_event_release(&event);
     return status;
+}
+
+cronq_status cronq_server_run(cronq_server *server, cronq_error *err)
+{
+    return server->options.supervise ? cq_server_supervise(server, err)
+                                     : cq_server_run_here(server, err);
 }
 
 /* Are all served queues empty of what could still run now? */

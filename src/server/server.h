@@ -30,6 +30,12 @@ typedef struct cq_own_entry {
 
 typedef struct cq_server_sizes cq_server_sizes;
 
+/* What a process that works under a supervisor has from it. */
+typedef struct cq_supervision {
+    struct cq_ledger *ledger;
+    int report_fd;
+} cq_supervision;
+
 struct cronq_server {
     pthread_mutex_t mutex; /* protects state and what changes with it */
     cq_server_state state;
@@ -43,8 +49,9 @@ struct cronq_server {
     /* Keeps the broker while it is looked at by who must not wait for a stop: readers of
      * metrics and of readiness. Taken alone, or after mutex. */
     pthread_mutex_t looking;
-    cq_server_sizes *sizes; /* of the queues; under looking; NULL without metrics */
-    bool abandoned;         /* handlers still ran after the stop: they use all of this */
+    cq_server_sizes *sizes;      /* of the queues; under looking; NULL without metrics */
+    cq_supervision *supervision; /* NULL: none */
+    bool abandoned; /* handlers still ran after the stop: they use all of this */
 };
 
 /* Copy, check and fill in every default; what options points to is copied to arena. */
@@ -57,6 +64,11 @@ void cq_server_tell_end(cronq_server *server);
 
 /* cronq_server_start, or the same without pushing anything by the clock. */
 cronq_status cq_server_start(cronq_server *server, bool with_scheduler, cronq_error *err);
+
+/* run.c: cronq_server_run in this process. */
+cronq_status cq_server_run_here(cronq_server *server, cronq_error *err);
+/* supervise.c: cronq_server_run in others. */
+cronq_status cq_server_supervise(cronq_server *server, cronq_error *err);
 
 /* "NAMESPACE:pattern", or a copy of the pattern without one. NULL when out of memory. */
 const char *cq_server_pattern(cronq_server *server, const char *pattern);

@@ -51,6 +51,7 @@ struct cronq_attempt {
     const char *id, *type; /* NUL-terminated */
     const cronq_header *headers;
     uint32_t queue, fence;
+    uint32_t row;        /* in the ledger; 0: none */
     int64_t taken_at_ns; /* store's clock */
     int64_t queued_at_mono_ns;
     int64_t ready_at_ns; /* store's clock: since when it could run; 0: unknown */

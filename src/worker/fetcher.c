@@ -502,8 +502,6 @@ cronq_status cq_fetcher_init(cq_fetcher *fetcher, cq_worker *worker, cronq_error
         cq_event_release(&fetcher->nap);
         return cq_fail_nomem(err);
     }
-    cq_random_init(&fetcher->random);
-    fetcher->fence = (uint32_t)cq_random_below(&fetcher->random, CQ_FENCE_LIMIT - 1);
     cq_shares_init(&fetcher->shares, options->queues, options->queue_count,
                    options->strict_priority);
     pthread_mutex_init(&fetcher->mutex, NULL);
@@ -524,8 +522,12 @@ void cq_fetcher_release(cq_fetcher *fetcher)
 
 cronq_status cq_fetcher_start(cq_fetcher *fetcher, cronq_error *err)
 {
-    cronq_status status =
-        cq_thread_start(&fetcher->thread, "cronq-fetcher", run, fetcher, err);
+    cronq_status status;
+
+    /* Now, because a supervisor forks many workers from one: no two may have the same. */
+    cq_random_init(&fetcher->random);
+    fetcher->fence = (uint32_t)cq_random_below(&fetcher->random, CQ_FENCE_LIMIT - 1);
+    status = cq_thread_start(&fetcher->thread, "cronq-fetcher", run, fetcher, err);
 
     fetcher->running = status == CRONQ_OK;
     return status;

@@ -95,6 +95,8 @@ void cq_fetcher_retire(cq_fetcher *fetcher, cronq_attempt *attempt)
     cq_batch *batch = attempt->batch;
 
     atomic_store(&attempt->phase, CQ_ANSWERED);
+    if (attempt->row)
+        cq_ledger_free(fetcher->worker->ledger, attempt->row);
     cq_attempt_release(attempt);
     if (--batch->open == 0)
         cq_live_drop(&fetcher->worker->live, batch);

@@ -19,6 +19,7 @@
 #include "worker/fetcher.h"
 #include "worker/heartbeat.h"
 #include "worker/isolation.h"
+#include "worker/ledger.h"
 #include "worker/mux.h"
 #include "worker/recoverer.h"
 #include "worker/worker.h"
@@ -59,6 +60,7 @@ struct cq_worker {
     cq_heartbeat heartbeat;
     cq_recoverer recoverer;
     cq_isolation isolation;
+    cq_ledger *ledger; /* or NULL */
     cq_ticker *ticker;
     cq_aggregator aggregator;
     pthread_t listener;

@@ -280,6 +280,8 @@ static void measure_end(const cronq_attempt *attempt, cronq_status status)
 
 bool cq_attempt_begin(cronq_attempt *attempt)
 {
+    if (attempt->row)
+        cq_ledger_set(attempt->worker->ledger, attempt->row, CQ_ROW_STARTED);
     begin(attempt);
     measure_begin(attempt);
     if (cronq_attempt_cancelled(attempt))
@@ -292,6 +294,8 @@ void cq_attempt_undo_begin(cronq_attempt *attempt)
 {
     cronq_metrics *metrics = attempt->worker->metrics;
 
+    if (attempt->row)
+        cq_ledger_set(attempt->worker->ledger, attempt->row, CQ_ROW_TAKEN);
     atomic_store(&attempt->deadline_mono_ns, INT64_MAX);
     atomic_store(&attempt->phase, CQ_QUEUED);
     if (metrics)
@@ -313,6 +317,8 @@ void cq_attempt_end(cronq_attempt *attempt, cronq_status status, cq_random *rand
         cq_attempt_trace_end(attempt);
     forget_cancel_fd(attempt);
     cq_arena_release(&attempt->memory);
+    if (attempt->row)
+        cq_ledger_set(attempt->worker->ledger, attempt->row, CQ_ROW_ENDED);
     atomic_store(&attempt->phase, CQ_FINISHED);
 }
 
@@ -322,9 +328,11 @@ void cq_attempt_run(cronq_attempt *attempt, cq_random *random)
     bool runs = cq_attempt_begin(attempt);
     cronq_status status = cronq_attempt_cancel_reason(attempt);
 
+    cq_reporter_run(attempt->row);
     if (attempt->worker->tracer)
         cq_attempt_trace_begin(attempt, &trace);
     if (runs)
         status = cq_mux_run(&attempt->worker->mux, attempt);
     cq_attempt_end(attempt, status, random);
+    cq_reporter_run(0);
 }

@@ -82,6 +82,9 @@ static bool make_attempts(cq_fetcher *fetcher, cq_batch *batch,
         attempt->queued_at_mono_ns = queued_ns;
         attempt->ready_at_ns = deliveries[i].ready_at_ns;
         atomic_store(&attempt->lease_until_ns, until_ns);
+        if (worker->ledger)
+            attempt->row = cq_ledger_take(worker->ledger, attempt->queue, fence,
+                                          attempt->message.id, attempt->type, now_ns);
         note_size(fetcher, attempt);
         batch->count++;
     }

@@ -214,8 +214,10 @@ static void *run_hand(void *arg)
 {
     cq_hand *hand = arg;
     cq_worker *worker = hand->worker;
-    cronq_attempt *attempt = cq_desk_take(&worker->desk, false);
+    cronq_attempt *attempt;
+    void *stack = worker->ledger ? cq_crash_stack_new() : NULL;
 
+    attempt = cq_desk_take(&worker->desk, false);
     while (attempt) {
         run_attempt(hand, attempt);
         attempt = cq_desk_try(&worker->desk);
@@ -224,6 +226,7 @@ static void *run_hand(void *arg)
             attempt = cq_desk_take(&worker->desk, true);
         }
     }
+    cq_crash_stack_free(stack);
     return NULL;
 }
 
@@ -291,6 +294,11 @@ static void end_threads(cq_worker *worker, bool join_hands)
     cq_deadlines_stop(&worker->deadlines);
     if (worker->hand_count == 0)
         cq_isolation_stop(&worker->isolation);
+}
+
+void cq_worker_set_ledger(cq_worker *worker, cq_ledger *ledger)
+{
+    worker->ledger = ledger;
 }
 
 cronq_status cq_worker_start(cq_worker *worker, cronq_error *err)

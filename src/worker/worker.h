@@ -30,6 +30,11 @@ cronq_status cq_worker_use(cq_worker *worker, cronq_middleware *middleware, void
                            cronq_error *err);
 void cq_worker_set_user_data(cq_worker *worker, void *user_data);
 
+/* What is in hand is written to this ledger (worker/ledger.h), and crashes are reported;
+ * before the start. Borrowed. */
+struct cq_ledger;
+void cq_worker_set_ledger(cq_worker *worker, struct cq_ledger *ledger);
+
 cronq_status cq_worker_start(cq_worker *worker, cronq_error *err);
 void cq_worker_quiet(cq_worker *worker);
 

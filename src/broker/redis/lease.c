@@ -142,6 +142,28 @@ cronq_status cq_redis_mark_started(cq_broker *broker, cq_lease *leases, size_t c
     return run_leases(broker, leases, count, CQ_LUA_started, 0, err);
 }
 
+/* Few tasks, once in the life of a worker: a call each. */
+cronq_status cq_redis_count_deaths(cq_broker *broker, cq_lease *leases, size_t count,
+                                   uint32_t *deaths, cronq_error *err)
+{
+    cronq_status status = CRONQ_OK;
+    cq_reply *reply;
+    cq_arena arena;
+
+    cq_arena_init(&arena, CQ_REDIS_ARENA_BYTES);
+    for (size_t i = 0; i < count && !status; i++) {
+        status = cq_redis_script_on(
+            cq_redis_of(broker), CQ_LUA_deaths, leases[i].queue,
+            (cq_str[]){ leases[i].id, cq_redis_int(&arena, leases[i].fence) }, 2, &arena,
+            &reply, err);
+        deaths[i] = status ? 0 : (uint32_t)cq_reply_int(reply, 0);
+        leases[i].status = status ? status : !deaths[i] ? CRONQ_ESTATE : CRONQ_OK;
+        cq_arena_reset(&arena);
+    }
+    cq_arena_release(&arena);
+    return status;
+}
+
 cronq_status cq_redis_write_result(cq_broker *broker, cq_str queue, cq_str id,
                                    uint32_t fence, cronq_bytes result, cronq_error *err)
 {

@@ -243,6 +243,7 @@ static const cq_broker_ops ops = {
     .forward = cq_redis_forward_due,
     .extend = cq_redis_extend,
     .mark_started = cq_redis_mark_started,
+    .count_deaths = cq_redis_count_deaths,
     .write_result = cq_redis_write_result,
     .list_expired = cq_redis_list_expired,
     .recover = cq_redis_recover,

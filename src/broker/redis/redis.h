@@ -50,6 +50,7 @@
     X(remove, DRAINS)     \
     X(result, DRAINS)     \
     X(started, DRAINS)    \
+    X(deaths, DRAINS)     \
     X(sweep, SETTLES)     \
     X(take_group, DRAINS) \
     X(unleased, DRAINS)
@@ -268,6 +269,8 @@ cronq_status cq_redis_listen(cq_intake *, int64_t timeout_ms, cq_cancel_fn *on_c
 /* lease.c */
 cronq_status cq_redis_extend(cq_broker *, cq_lease *leases, size_t count, int64_t now_ns,
                              cronq_error *err);
+cronq_status cq_redis_count_deaths(cq_broker *, cq_lease *leases, size_t count,
+                                   uint32_t *deaths, cronq_error *err);
 cronq_status cq_redis_mark_started(cq_broker *, cq_lease *leases, size_t count,
                                    cronq_error *err);
 cronq_status cq_redis_write_result(cq_broker *, cq_str queue, cq_str id, uint32_t fence,

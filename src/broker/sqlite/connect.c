@@ -2,6 +2,7 @@
 /* broker/sqlite/connect.c - opening the database file, its schema, and closing it. */
 #include "broker/sqlite/sqlite.h"
 
+#include "base/connected.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -238,6 +239,8 @@ cronq_status cq_sqlite_connect(cq_sqlite *store, cronq_error *err)
         return status;
     }
     store->was_open = !store->in_memory;
+    store->counted = true;
+    cq_connected_add(1);
     atomic_fetch_add(&store->connection, 1);
     return CRONQ_OK;
 }
@@ -259,6 +262,9 @@ void cq_sqlite_disconnect(cq_sqlite *store, bool broken)
         sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_close(store->db);
     store->db = NULL;
+    if (store->counted)
+        cq_connected_add(-1);
+    store->counted = false;
     close_fd(&store->bell_fd);
     close_fd(&store->reserve_fd);
 }

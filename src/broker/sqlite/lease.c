@@ -8,8 +8,18 @@ typedef struct lease_args {
     cq_lease *leases;
     size_t count;
     cq_sql_name statement;
-    int64_t end_ms; /* extend */
+    int64_t end_ms;   /* extend */
+    uint32_t *deaths; /* count_deaths */
 } lease_args;
+
+static cronq_status run_deaths(cq_sql *sql, uint32_t *deaths)
+{
+    if (!cq_sql_step(sql))
+        return CRONQ_ESTATE;
+    *deaths = (uint32_t)cq_sql_get_int(sql, 0);
+    cq_sql_run(sql);
+    return CRONQ_OK;
+}
 
 /* extend tells whether the task was cancelled. */
 static cronq_status run_lease(cq_sql *sql, cq_sql_name statement, uint32_t fence)
@@ -47,7 +57,8 @@ static cronq_status lease_work(cq_sqlite *store, void *arg, cronq_error *err)
         cq_sql_int(&sql, CQ_SQLITE_FENCE_BASE + lease->fence);
         if (args->statement == CQ_SQL_extend)
             cq_sql_int(&sql, args->end_ms);
-        lease->status = run_lease(&sql, args->statement, lease->fence);
+        lease->status = args->deaths ? run_deaths(&sql, &args->deaths[i])
+                                     : run_lease(&sql, args->statement, lease->fence);
     }
     return CRONQ_OK;
 }
@@ -58,7 +69,7 @@ static cronq_status run_leases(cq_broker *broker, cq_lease *leases, size_t count
     cronq_status status = CRONQ_OK;
 
     for (size_t at = 0; at < count && !status; at += CQ_SQLITE_CHUNK) {
-        lease_args args = { leases + at, count - at, statement, end_ms };
+        lease_args args = { leases + at, count - at, statement, end_ms, NULL };
 
         if (args.count > CQ_SQLITE_CHUNK)
             args.count = CQ_SQLITE_CHUNK;
@@ -81,6 +92,14 @@ cronq_status cq_sqlite_mark_started(cq_broker *broker, cq_lease *leases, size_t 
                                     cronq_error *err)
 {
     return run_leases(broker, leases, count, CQ_SQL_mark_started, 0, err);
+}
+
+cronq_status cq_sqlite_count_deaths(cq_broker *broker, cq_lease *leases, size_t count,
+                                    uint32_t *deaths, cronq_error *err)
+{
+    lease_args args = { leases, count, CQ_SQL_count_deaths, 0, deaths };
+
+    return cq_sqlite_do(cq_sqlite_of(broker), CQ_SQLITE_DRAINS, lease_work, &args, err);
 }
 
 /* ---- results ---- */

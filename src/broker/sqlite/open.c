@@ -222,6 +222,7 @@ static const cq_broker_ops ops = {
     .forward = cq_sqlite_forward,
     .extend = cq_sqlite_extend,
     .mark_started = cq_sqlite_mark_started,
+    .count_deaths = cq_sqlite_count_deaths,
     .write_result = cq_sqlite_write_result,
     .list_expired = cq_sqlite_list_expired,
     .recover = cq_sqlite_recover,
@@ -291,6 +292,8 @@ cronq_status cq_sqlite_open(const cq_broker_options *options, cq_broker **out,
         sqlite_free(&store->broker);
         return status;
     }
+    store->broker.file = store->in_memory ? NULL : store->path;
+    store->broker.is_private = store->in_memory;
     *out = &store->broker;
     return CRONQ_OK;
 }

@@ -28,7 +28,7 @@
     X(task_add) X(task_message) X(task_state)                                          \
     X(done) X(settle) X(failures) X(failures_set) X(give_back) X(take_list) X(take)    \
     X(archive_count) X(archive_excess) X(archive_old) X(task_delete)                   \
-    X(extend) X(mark_started) X(write_result) X(leased)                                \
+    X(extend) X(mark_started) X(count_deaths) X(write_result) X(leased)                                \
     X(expired) X(recover) X(put_back) X(quarantine)                                    \
     X(due_list) X(due_move) X(purge_completed) X(purge_locks) X(purge_counts)          \
     X(purge_cancels) X(look) X(cancel_last) X(cancel_list)                             \
@@ -95,6 +95,7 @@ typedef struct cq_sqlite {
     char *vfs;              /* NULL: the usual one */
     bool in_memory, normal; /* normal: never wait for the disk */
     int64_t timeout_ms, lease_ms, recover_after_ms;
+    bool counted;              /* among the connections of the process */
     pid_t pid;                 /* a child may not go on with our connection */
     _Atomic int64_t offset_ns; /* of the wall clock to the monotonic one */
 
@@ -274,6 +275,8 @@ void cq_sqlite_push_in(cq_sqlite *store, cq_push *item, int64_t now_ns);
 /* lease.c */
 cronq_status cq_sqlite_extend(cq_broker *, cq_lease *leases, size_t count, int64_t now_ns,
                               cronq_error *err);
+cronq_status cq_sqlite_count_deaths(cq_broker *, cq_lease *leases, size_t count,
+                                    uint32_t *deaths, cronq_error *err);
 cronq_status cq_sqlite_mark_started(cq_broker *, cq_lease *leases, size_t count,
                                     cronq_error *err);
 cronq_status cq_sqlite_write_result(cq_broker *, cq_str queue, cq_str id, uint32_t fence,

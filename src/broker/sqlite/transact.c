@@ -94,6 +94,8 @@ static cronq_status take_turn(cq_sqlite *store, cronq_error *err)
     int64_t now = cq_mono_ns(), deadline = INT64_MAX;
     bool in_time = true;
 
+    if (!store->db)
+        store->pid = getpid(); /* whoever connects */
     if (store->pid != getpid())
         return cq_fail(err, CRONQ_ESTATE,
                        "%s was opened before this process was forked: open it anew",

@@ -3,6 +3,9 @@ UPDATE cronq_task SET at = ?4 WHERE queue = ?1 AND id = ?2 AND state = 1 AND fen
 RETURNING cancelled_ns IS NOT NULL
 --: mark_started
 UPDATE cronq_task SET started = ?3 WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3
+--: count_deaths
+UPDATE cronq_task SET deaths = ifnull(deaths, 0) + 1
+WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3 RETURNING deaths
 --: write_result
 UPDATE cronq_task SET result = ?4 WHERE queue = ?1 AND id = ?2 AND state = 1 AND fence = ?3
 --: leased
