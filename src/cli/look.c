@@ -178,7 +178,24 @@ static const struct {
     { "merging", cronq_task_info_is_merging },
 };
 
-void cq_cli_task_json(cq_buf *out, const cronq_task_info *info)
+static void failures_json(cq_buf *out, const cronq_task_info *info)
+{
+    cq_json_key(out, "failures");
+    cq_json_open(out, '[');
+    for (size_t i = 0; i < cronq_task_info_failure_count(info); i++) {
+        cronq_failure failure = cronq_task_info_failure_at(info, i);
+
+        cq_json_open(out, '{');
+        cq_json_key_int(out, "at_ms", failure.at_ms);
+        cq_json_key_int(out, "attempt", failure.attempt);
+        cq_json_key_text(out, "host", failure.host);
+        cq_json_key_text(out, "text", failure.text);
+        cq_json_close(out, '}');
+    }
+    cq_json_close(out, ']');
+}
+
+void cq_cli_task_json(cq_buf *out, const cronq_task_info *info, bool failures)
 {
     cq_json_open(out, '{');
     cq_json_key_text(out, "id", cronq_task_info_id(info));
@@ -191,6 +208,8 @@ void cq_cli_task_json(cq_buf *out, const cronq_task_info *info)
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
         cq_json_key_bool(out, flags[i].key, flags[i].get(info));
     cq_json_key_text(out, "error", cronq_task_info_error(info));
+    if (failures)
+        failures_json(out, info);
     headers_json(out, info);
     cq_cli_bytes_json(out, "payload", cronq_task_info_payload(info));
     cq_cli_bytes_json(out, "result", cronq_task_info_result(info));

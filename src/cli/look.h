@@ -60,7 +60,8 @@ cronq_state cq_cli_state(const cq_cli *cli);
 
 /* ---- a task as JSON, docs/cli.md ---- */
 
-void cq_cli_task_json(cq_buf *out, const cronq_task_info *info);
+/* failures: of one that was read alone. */
+void cq_cli_task_json(cq_buf *out, const cronq_task_info *info, bool failures);
 /* Two keys: NAME, text or null, and NAME_base64 for what is not text. */
 void cq_cli_bytes_json(cq_buf *out, const char *name, cronq_bytes bytes);
 

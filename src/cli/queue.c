@@ -107,10 +107,12 @@ static int resume_each(cq_cli *cli, cronq_inspector *inspector)
 
 static int remove_each(cq_cli *cli, cronq_inspector *inspector)
 {
-    const char *what = cq_cli_has(cli, "force") ? ", with all their tasks" : "";
+    bool force = cq_cli_has(cli, "force");
     int code = cli->arg_count == 1
-                   ? cq_cli_confirm(cli, "remove the queue %.200s%s", cli->args[0], what)
-                   : cq_cli_confirm(cli, "remove %d queues%s", cli->arg_count, what);
+                   ? cq_cli_confirm(cli, "remove the queue %.200s%s", cli->args[0],
+                                    force ? ", with all its tasks" : "")
+                   : cq_cli_confirm(cli, "remove %d queues%s", cli->arg_count,
+                                    force ? ", with all their tasks" : "");
 
     return code ? code : each(cli, inspector, remove_one, "removed");
 }

@@ -30,6 +30,7 @@ static const struct {
     { "failed_today", "FAILED", FIELD(failed_today_count) },
     { "processed", NULL, FIELD(processed_count) },
     { "failed", NULL, FIELD(failed_count) },
+    { "memory_bytes", NULL, FIELD(memory_bytes) },
 };
 #define COLUMN_COUNT (sizeof columns / sizeof columns[0])
 

@@ -98,7 +98,7 @@ static cronq_status read_state(page *p, cronq_inspector *inspector, cronq_state 
         return status;
     for (size_t i = 0; i < count; i++) {
         if (p->cli->json)
-            cq_cli_task_json(&p->json, infos[i]);
+            cq_cli_task_json(&p->json, infos[i], false);
         else
             task_row(&p->table, infos[i], now_ms);
     }
@@ -240,6 +240,24 @@ static void marks(cq_buf *out, const cronq_task_info *info)
         text_line(out, "unique", CQ_STR("yes"));
 }
 
+/* The newest first; the first is the error again, with where and when. */
+static void failures(cq_buf *out, const cronq_task_info *info)
+{
+    int64_t now_ms = cq_cli_now_ms();
+
+    for (size_t i = 0; i < cronq_task_info_failure_count(info); i++) {
+        cronq_failure failure = cronq_task_info_failure_at(info, i);
+
+        cq_buf_printf(out, "attempt %-6d ", (int)failure.attempt);
+        cq_cli_instant(out, failure.at_ms, now_ms);
+        cq_buf_append_text(out, " on ");
+        cq_cli_clean(out, cq_str_of(failure.host));
+        cq_buf_append_text(out, ": ");
+        cq_cli_clean(out, cq_str_of(failure.text));
+        cq_buf_append_char(out, '\n');
+    }
+}
+
 static void details(cq_buf *out, const cronq_task_info *info)
 {
     text_line(out, "id", cq_str_of(cronq_task_info_id(info)));
@@ -253,6 +271,7 @@ static void details(cq_buf *out, const cronq_task_info *info)
     marks(out, info);
     times(out, info);
     text_line(out, "error", cq_str_of(cronq_task_info_error(info)));
+    failures(out, info);
     for (size_t i = 0; i < cronq_task_info_header_count(info); i++) {
         cronq_header header = cronq_task_info_header_at(info, i);
 
@@ -286,7 +305,7 @@ static int inspect(cq_cli *cli, cronq_inspector *inspector)
         if (!cli->json && out.len)
             cq_buf_append_char(&out, '\n');
         if (cli->json)
-            cq_cli_task_json(&out, info);
+            cq_cli_task_json(&out, info, true);
         else
             details(&out, info);
         cronq_task_info_free(info);

@@ -42,7 +42,7 @@ fsck|@|found|none|5
 task ls|-q @|tasks 0 id|-q none|5
 task ls|-q @ --state aggregating --group g|tasks 0 group|-q none --state pending|5
 task ls|-q @ --state pending --page 2 -n 2|tasks 1 retry_count|-q none --type x|5
-task inspect|-q @ t|0 payload|-q @ none|5
+task inspect|-q @ t|0 failures|-q @ none|5
 task archive|-q @ arc|done|-q @ none|5
 task archive|-q @ --type kind:run|done|-q none --all|5
 task run|-q @ arc|done|-q none arc|5

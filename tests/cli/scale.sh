@@ -120,6 +120,20 @@ quick "$CRONQ" queue history big -x 90
 quick "$CRONQ" queue pause big
 quick "$CRONQ" fsck big
 
+# Interrupted it has done a part and says so. (0: it was done before; 130: it had not begun.)
+timeout --preserve-status -s INT 0.8 "$CRONQ" task delete -q big --state pending --yes >"$work/out" 2>"$work/err"
+code=$?
+out=$(cat "$work/out") err=$(cat "$work/err")
+case $code in
+0 | 130) ;;
+1)
+    complains "interrupted after "
+    says "tasks deleted"
+    ;;
+*) broken "interrupted, not $code" ;;
+esac
+echo "interrupted: $code $err"
+
 begun=$(date +%s)
 expect 0 script -qec "'$CRONQ' queue rm big --force --yes" /dev/null
 took=$(($(date +%s) - begun))
