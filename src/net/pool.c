@@ -341,8 +341,24 @@ cronq_status cq_pool_take(cq_pool *pool, cq_conn **out, cronq_error *err)
     return status;
 }
 
+/* What broke one has mostly broken all, and each would be found out by a time-out. */
+static void drop_idle(cq_pool *pool)
+{
+    cq_conn *conn;
+
+    do {
+        pthread_mutex_lock(&pool->lock);
+        conn = pool->idle_count ? pool->idle[--pool->idle_count] : NULL;
+        pthread_mutex_unlock(&pool->lock);
+        if (conn)
+            close_taken(pool, conn);
+    } while (conn);
+}
+
 void cq_pool_give(cq_pool *pool, cq_conn *conn)
 {
+    if (cq_conn_broken(conn))
+        drop_idle(pool);
     if (cq_conn_broken(conn) || cq_conn_due(conn) > 0) {
         close_taken(pool, conn);
         return;

@@ -2,10 +2,10 @@
 /* net/pool.h - connections to one server, wherever it is now, shared by threads.
  *
  * Invariants: at most pool_size connections exist; one that was taken is the taker's
- * alone until it is given back; a broken one is closed when given back. After failed
- * dials a new one is tried only when a delay is over that grows to 5 s, with jitter:
- * takers meanwhile get the last error at once. A change between reachable and not is
- * logged once. */
+ * alone until it is given back; a broken one is closed when given back, and with it those
+ * that are idle. After failed dials a new one is tried only when a delay is over that
+ * grows to 5 s, with jitter: takers meanwhile get the last error at once. A change
+ * between reachable and not is logged once. */
 #ifndef CQ_NET_POOL_H
 #define CQ_NET_POOL_H
 

@@ -2,6 +2,7 @@
 /* run.c - one row: start all, break something, and judge what is left. */
 #include "chaos/chaos.h"
 
+#include "support/certs.h"
 #include "support/process.h"
 
 #include <setjmp.h>
@@ -73,9 +74,13 @@ static void note_cause(void *arg, const cronq_log_record *record)
 
 static void open_client(chaos_world *world)
 {
-    const cronq_client_options options = {
-        .struct_size = sizeof options, .logger = { .write = note_cause, .arg = world }
-    };
+    const cronq_store_options *store =
+        CRONQ_STORE_OPTIONS(.wait_replica_count = world->row->wait_count,
+                            .wait_timeout_ms = 1500);
+    const cronq_client_options options = { .struct_size = sizeof options,
+                                           .store = store,
+                                           .logger = { .write = note_cause,
+                                                       .arg = world } };
 
     assert_int_equal(cronq_client_new(world->uri, &options, &world->client, NULL),
                      CRONQ_OK);
@@ -133,6 +138,37 @@ void chaos_back(chaos_world *world)
 
 /* ---- the stage ---- */
 
+static void start_group(chaos_world *world)
+{
+    const char *uri;
+
+    if (world->row->flags & CHAOS_SENTINEL) {
+        world->sentinels = calloc(1, sizeof *world->sentinels);
+        assert_non_null(world->sentinels);
+        sentinel_group_start(world->sentinels, world->row->config);
+        uri = world->sentinels->uri;
+    } else {
+        world->cluster = calloc(1, sizeof *world->cluster);
+        assert_non_null(world->cluster);
+        cluster_group_start(world->cluster);
+        uri = world->cluster->uri;
+    }
+    snprintf(world->store_uri, sizeof world->store_uri, "%s", uri);
+    snprintf(world->uri, sizeof world->uri, "%s", uri);
+}
+
+/* The authority is that of the "system". */
+static void start_tls(chaos_world *world)
+{
+    world->certs = certs_make();
+    setenv("SSL_CERT_FILE", certs_path(world->certs, "ca", "pem"), 1);
+    world->redis = redis_server_start_tls(world->certs, "server", "tls-auth-clients no");
+    snprintf(world->store_uri, sizeof world->store_uri, "%s",
+             redis_server_uri(world->redis));
+    snprintf(world->uri, sizeof world->uri, "rediss://127.0.0.1:%u",
+             redis_server_port(world->redis));
+}
+
 static void start_redis(chaos_world *world)
 {
     const chaos_row *row = world->row;
@@ -163,6 +199,10 @@ static void start_all(chaos_world *world)
     if (world->row->flags & CHAOS_FILE) {
         snprintf(world->uri, sizeof world->uri, "sqlite:%s/db", scratch);
         snprintf(world->store_uri, sizeof world->store_uri, "%s", world->uri);
+    } else if (world->row->flags & (CHAOS_SENTINEL | CHAOS_CLUSTER)) {
+        start_group(world);
+    } else if (world->row->flags & CHAOS_TLS) {
+        start_tls(world);
     } else {
         start_redis(world);
     }
@@ -172,6 +212,7 @@ static void start_all(chaos_world *world)
     for (int i = 0; i < CHAOS_WORKERS; i++)
         chaos_start_worker(world, i);
     assert_int_equal(pthread_create(&world->producer, NULL, produce, world), 0);
+    world->produces = true;
 }
 
 static void stop_all(chaos_world *world)
@@ -183,6 +224,14 @@ static void stop_all(chaos_world *world)
     cronq_inspector_free(world->inspector);
     fault_proxy_stop(world->proxy);
     redis_server_stop(world->redis);
+    if (world->sentinels)
+        sentinel_group_stop(world->sentinels);
+    if (world->cluster)
+        cluster_group_stop(world->cluster);
+    free(world->sentinels);
+    free(world->cluster);
+    unsetenv("SSL_CERT_FILE");
+    certs_remove(world->certs);
     scratch_remove(world->scratch);
 }
 
@@ -246,10 +295,12 @@ static void mend_store(chaos_world *world, chaos_result *result)
 static bool is_stored(const char *id, void *arg)
 {
     chaos_world *world = arg;
+    cronq_task_info *info;
 
-    if (!world->redis)
+    if (cronq_inspector_task(world->inspector, "default", id, &info, NULL))
         return false;
-    return redis_server_int(world->redis, "EXISTS asynq:{default}:t:%s", id) == 1;
+    cronq_task_info_free(info);
+    return true;
 }
 
 static int64_t await_recovery(chaos_world *world, int64_t from_ms)
@@ -353,28 +404,55 @@ static void keep_log(const chaos_world *world)
         fprintf(stderr, "cannot keep the logs of %s\n", world->row->name);
 }
 
-void chaos_run(const chaos_row *row, chaos_result *result)
-{
-    chaos_world world = { .row = row };
-    int64_t fault_end_ms;
+static chaos_world *current; /* NULL between the rows */
 
-    *result = (chaos_result){ .row = row, .passed = true, .cpu_percent = -1 };
-    start_all(&world);
-    chaos_sleep(WARM_UP_MS);
-    inject(&world, result);
-    fault_end_ms = history_now_ms();
-    snprintf(result->note, sizeof result->note, "%s", world.note);
-    result->recovery_ms = await_recovery(&world, fault_end_ms);
-    mend_store(&world, result);
-    check_store(&world, result);
+static void finish(void)
+{
+    stop_all(current);
+    free(current);
+    current = NULL;
+}
+
+static void judge_all(chaos_world *world, int64_t fault_end_ms, chaos_result *result)
+{
+    snprintf(result->note, sizeof result->note, "%s", world->note);
+    result->recovery_ms = await_recovery(world, fault_end_ms);
+    mend_store(world, result);
+    check_store(world, result);
     chaos_sleep(AFTER_MS);
-    atomic_store(&world.stop, true);
-    pthread_join(world.producer, NULL);
-    result->drain_ms = await_drain(&world);
-    stop_workers(&world, result);
-    check_store(&world, result);
-    judge(&world, result);
-    if (!result->passed)
-        keep_log(&world);
-    stop_all(&world);
+    atomic_store(&world->stop, true);
+    pthread_join(world->producer, NULL);
+    world->produces = false;
+    result->drain_ms = await_drain(world);
+    stop_workers(world, result);
+    check_store(world, result);
+    judge(world, result);
+}
+
+void chaos_run(const chaos_row *row, chaos_result *out)
+{
+    chaos_result result = { .row = row, .passed = true, .cpu_percent = -1 };
+
+    current = calloc(1, sizeof *current);
+    assert_non_null(current);
+    current->row = row;
+    start_all(current);
+    chaos_sleep(WARM_UP_MS);
+    inject(current, &result);
+    judge_all(current, history_now_ms(), &result);
+    if (!result.passed)
+        keep_log(current);
+    *out = result;
+    finish();
+}
+
+void chaos_abandon(void)
+{
+    if (!current)
+        return;
+    keep_log(current);
+    atomic_store(&current->stop, true);
+    if (current->produces)
+        pthread_join(current->producer, NULL);
+    finish();
 }

@@ -113,27 +113,56 @@ static void a_push_that_is_sent_again_is_told(void **state)
     cronq_client_free(client);
 }
 
-static void errors_that_pass_are_waited_for(void **state)
+/* What a server may answer, and what a push makes of it: it is tried again (OK), or the
+ * caller is told at once. */
+static const struct {
+    const char *line;
+    cronq_status status;
+} replies[] = {
+    { "-LOADING Redis is loading the dataset in memory", CRONQ_OK },
+    { "-BUSY Redis is busy running a script", CRONQ_OK },
+    { "-NOSCRIPT No matching script", CRONQ_OK },
+    { "-READONLY You can't write against a read only replica.", CRONQ_OK },
+    { "-MASTERDOWN Link with MASTER is down", CRONQ_OK },
+    { "-CLUSTERDOWN The cluster is down", CRONQ_OK },
+    { "-TRYAGAIN Multiple keys request during rehashing", CRONQ_OK },
+    { "-ERR max number of clients reached", CRONQ_OK },
+    { "-NOREPLICAS Not enough good replicas to write", CRONQ_OK },
+    { "-MISCONF Redis is configured to save RDB snapshots", CRONQ_OK },
+    { "-OOM command not allowed when used memory > 'maxmemory'", CRONQ_EFULL },
+    { "-NOAUTH Authentication required.", CRONQ_EAUTH },
+    { "-WRONGPASS invalid username-password pair", CRONQ_EAUTH },
+    { "-NOPERM this user has no permissions to run 'evalsha'", CRONQ_EAUTH },
+    { "-WRONGTYPE Operation against a key holding the wrong kind", CRONQ_EPROTO },
+    { "-EXECABORT Transaction discarded", CRONQ_EPROTO },
+    { "-CROSSSLOT Keys in request don't hash to the same slot", CRONQ_EPROTO },
+    { "-ERR something new", CRONQ_EPROTO },
+};
+#define REPLY_COUNT (sizeof replies / sizeof replies[0])
+
+static void every_error_is_waited_for_or_told_at_once(void **state)
 {
-    static const char *const lines[] = {
-        "-LOADING Redis is loading the dataset in memory",
-        "-BUSY Redis is busy running a script",
-        "-NOSCRIPT No matching script",
-        "-READONLY You can't write against a read only replica.",
-        "-MASTERDOWN Link with MASTER is down",
-        "-TRYAGAIN Multiple keys request during rehashing"
-    };
     cronq_client *client = new_client(fault_proxy_uri(proxy));
-    cronq_error err;
+    int stored = 0;
 
     (void)state;
-    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-        fault_proxy_plan(proxy, FAULT_ERROR, "EVALSHA", 1, lines[i]);
-        if (cronq_client_push(client, CRONQ_TASK(.type = "t"), NULL, &err))
-            fail_msg("%s: %s", lines[i], err.text);
+    for (size_t i = 0; i < REPLY_COUNT; i++) {
+        cronq_error err = { 0 };
+        int64_t began_ms = cq_mono_ms();
+        cronq_status status;
+
+        fault_proxy_plan(proxy, FAULT_ERROR, "EVALSHA", 1, replies[i].line);
+        status = cronq_client_push(client, CRONQ_TASK(.type = "t"), NULL, &err);
+        if (status != replies[i].status)
+            fail_msg("%s: %d, not %d: %s", replies[i].line, status, replies[i].status,
+                     err.text);
         assert_true(fault_proxy_struck(proxy));
+        assert_true(cq_mono_ms() - began_ms < 5000);
+        if (status && status != CRONQ_EFULL && !strstr(err.text, replies[i].line + 1))
+            fail_msg("%s: \"%s\" does not tell", replies[i].line, err.text);
+        stored += status == CRONQ_OK;
     }
-    assert_int_equal(redis_server_int(redis, "LLEN asynq:{default}:pending"), 6);
+    assert_int_equal(redis_server_int(redis, "LLEN asynq:{default}:pending"), stored);
     cronq_client_free(client);
 }
 
@@ -193,6 +222,7 @@ static void what_a_broken_connection_took_is_run_once_and_uncharged(void **state
     int struck = 0;
 
     (void)state;
+    atomic_store(&runs, 0);
     for (size_t cut = 0; cut < CUT_COUNT; cut++)
         for (int nth = 1; nth <= points(); nth++) {
             fault_proxy_plan(proxy, cuts[cut], "EVALSHA", nth, NULL);
@@ -214,6 +244,59 @@ static void what_a_broken_connection_took_is_run_once_and_uncharged(void **state
                   struck);
     assert_true(struck >= points() * (int)CUT_COUNT * 3 / 4);
     cronq_server_free(server);
+    cronq_client_free(client);
+}
+
+static void a_worker_goes_on_after_every_error(void **state)
+{
+    cronq_client *client = new_client(redis_server_uri(redis));
+    cronq_server *server = start_server();
+    long long expected = 0;
+
+    (void)state;
+    atomic_store(&runs, 0);
+    for (size_t i = 0; i < REPLY_COUNT; i++)
+        for (int nth = 1; nth <= 2; nth++) {
+            fault_proxy_plan(proxy, FAULT_ERROR, "EVALSHA", nth, replies[i].line);
+            push_tasks(client);
+            expected += TASKS;
+            if (!await_processed(expected))
+                fail_msg("%s: %lld of %lld were processed", replies[i].line,
+                         redis_server_int(redis, "INCRBY asynq:{default}:processed 0"),
+                         expected);
+        }
+    assert_int_equal(cronq_server_stop(server, NULL), CRONQ_OK);
+    assert_int_equal(atomic_load(&runs), expected);
+    cronq_server_free(server);
+    cronq_client_free(client);
+}
+
+/* All that were open: of the exchange, of the heartbeat, of who listens. */
+static void half_open_connections_are_found_within_15_seconds(void **state)
+{
+    cronq_client *client = new_client(redis_server_uri(redis));
+    cronq_client *through = new_client(fault_proxy_uri(proxy));
+    cronq_server *server = start_server();
+    int64_t began_ms;
+    cronq_error err;
+
+    (void)state;
+    push_tasks(client);
+    push_tasks(through);
+    assert_true(await_processed(2 * TASKS));
+    cq_sleep_ms(300);
+    fault_proxy_freeze(proxy);
+    began_ms = cq_mono_ms();
+    push_tasks(client);
+    if (cronq_client_push(through, CRONQ_TASK(.type = "t"), NULL, &err))
+        fail_msg("%s", err.text);
+    assert_true(await_processed(3 * TASKS + 1));
+    print_message("worker and client go on %lld ms after all connections froze\n",
+                  (long long)(cq_mono_ms() - began_ms));
+    assert_true(cq_mono_ms() - began_ms < 15000);
+    assert_int_equal(cronq_server_stop(server, NULL), CRONQ_OK);
+    cronq_server_free(server);
+    cronq_client_free(through);
     cronq_client_free(client);
 }
 
@@ -242,7 +325,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_PROXY(a_push_whose_answer_is_lost_is_stored_once),
         WITH_PROXY(a_push_that_is_sent_again_is_told),
-        WITH_PROXY(errors_that_pass_are_waited_for),
+        WITH_PROXY(every_error_is_waited_for_or_told_at_once),
+        WITH_PROXY(a_worker_goes_on_after_every_error),
+        WITH_PROXY(half_open_connections_are_found_within_15_seconds),
         WITH_PROXY(what_a_broken_connection_took_is_run_once_and_uncharged),
         WITH_PROXY(replies_may_come_late_and_byte_by_byte),
     };

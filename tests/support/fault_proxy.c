@@ -33,6 +33,7 @@ typedef struct connection {
     cq_buf commands, replies;         /* what came and is not complete yet */
     unsigned char expected[EXPECTED]; /* fault_kind of each reply that is due: a ring */
     size_t first, due;
+    bool frozen;
 } connection;
 
 struct fault_proxy {
@@ -45,7 +46,7 @@ struct fault_proxy {
     fault_kind kind;
     char command[32], error_line[128];
     int nth, seen, delay_ms;
-    bool struck, holding, split, drop, refuse, stopping;
+    bool struck, holding, split, freeze, drop, refuse, stopping;
 };
 
 /* ---- RESP: how long is the first whole value? ---- */
@@ -258,7 +259,7 @@ static size_t watch(fault_proxy *proxy, struct pollfd fds[2 + 2 * CONNECTIONS],
     fds[0] = (struct pollfd){ proxy->listener, POLLIN, 0 };
     fds[1] = (struct pollfd){ proxy->bell, POLLIN, 0 };
     for (size_t i = 0; i < CONNECTIONS; i++) {
-        if (!proxy->connections[i])
+        if (!proxy->connections[i] || proxy->connections[i]->frozen)
             continue;
         fds[2 + 2 * count] = (struct pollfd){ proxy->connections[i]->client, POLLIN, 0 };
         fds[3 + 2 * count] = (struct pollfd){ proxy->connections[i]->server, POLLIN, 0 };
@@ -269,11 +270,20 @@ static size_t watch(fault_proxy *proxy, struct pollfd fds[2 + 2 * CONNECTIONS],
 
 static bool serve(fault_proxy *proxy, connection *c, const struct pollfd pair[2])
 {
+    if (c->frozen)
+        return true;
     if (pair[0].revents && !read_some(c->client, &c->commands))
         return false;
     if (pair[1].revents && !read_some(c->server, &c->replies))
         return false;
     return carry_commands(proxy, c) && carry_replies(proxy, c);
+}
+
+static void freeze(fault_proxy *proxy)
+{
+    for (size_t i = 0; i < CONNECTIONS; i++)
+        if (proxy->connections[i])
+            proxy->connections[i]->frozen = true;
 }
 
 static bool obey(fault_proxy *proxy, bool *drop, bool *refuse)
@@ -287,6 +297,9 @@ static bool obey(fault_proxy *proxy, bool *drop, bool *refuse)
     *drop = proxy->drop;
     *refuse = proxy->refuse;
     proxy->drop = false;
+    if (proxy->freeze)
+        freeze(proxy);
+    proxy->freeze = false;
     go_on = !proxy->stopping;
     pthread_mutex_unlock(&proxy->mutex);
     return go_on;
@@ -425,6 +438,14 @@ void fault_proxy_delay(fault_proxy *proxy, int delay_ms)
     pthread_mutex_lock(&proxy->mutex);
     proxy->delay_ms = delay_ms;
     pthread_mutex_unlock(&proxy->mutex);
+}
+
+void fault_proxy_freeze(fault_proxy *proxy)
+{
+    pthread_mutex_lock(&proxy->mutex);
+    proxy->freeze = true;
+    pthread_mutex_unlock(&proxy->mutex);
+    ring(proxy);
 }
 
 void fault_proxy_drop(fault_proxy *proxy, bool refuse)

@@ -41,6 +41,8 @@ int fault_proxy_seen(fault_proxy *proxy);
 void fault_proxy_split(fault_proxy *proxy, bool split);
 /* Replies arrive this much later. */
 void fault_proxy_delay(fault_proxy *proxy, int delay_ms);
+/* The connections that there are now stay open, and carry nothing any more. */
+void fault_proxy_freeze(fault_proxy *proxy);
 /* End all connections; with refuse, new ones end at once until it is called without. */
 void fault_proxy_drop(fault_proxy *proxy, bool refuse);
 

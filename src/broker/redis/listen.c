@@ -11,6 +11,7 @@
 #define MESSAGE_BYTES    ((size_t)64 << 20)
 #define MESSAGE_ELEMENTS 3
 #define REOPEN_NS        (600 * CQ_NS_PER_S)
+#define ANSWER_NS        (3 * CQ_NS_PER_S)
 
 static const struct {
     const char *name;
@@ -160,7 +161,26 @@ static cronq_status open_listener(cq_redis_watch *watch, cronq_error *err)
         close_listener(watch);
     else
         set_listener(watch, id);
+    watch->heard_at = cq_mono_ns();
     return status;
+}
+
+/* Nothing came for a while. A connection that leads nowhere any more looks like this. */
+static cronq_status probe(cq_redis_watch *watch, cronq_error *err)
+{
+    int64_t now = cq_mono_ns();
+
+    if (now - watch->heard_at < CQ_WATCH_QUIET_NS)
+        return CRONQ_OK;
+    if (watch->pinged_at < watch->heard_at) {
+        watch->pinged_at = now;
+        cq_conn_command(watch->listener, 1);
+        cq_conn_arg_text(watch->listener, "PING");
+        return cq_conn_flush(watch->listener, err);
+    }
+    return now - watch->pinged_at < ANSWER_NS
+               ? CRONQ_OK
+               : cq_fail(err, CRONQ_EIO, "the store does not answer who listens");
 }
 
 /* ["message", channel, payload] */
@@ -200,10 +220,13 @@ cronq_status cq_redis_listen(cq_intake *base, int64_t timeout_ms, cq_cancel_fn *
         cq_arena_reset(&arena);
         status = cq_conn_read_within(watch->listener, left_ms > 0 ? left_ms : 0, &arena,
                                      &reply, err);
+        if (!status && !reply)
+            status = probe(watch, err);
         if (status)
             close_listener(watch);
         if (status || !reply)
             break;
+        watch->heard_at = cq_mono_ns();
         receive(watch, reply, on_cancel, arg);
     }
     cq_arena_release(&arena);

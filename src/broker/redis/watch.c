@@ -28,6 +28,7 @@ cronq_status cq_redis_watch_new(cq_redis_intake *intake, cq_redis_watch **out,
     if (!watch)
         return cq_fail_nomem(err);
     watch->intake = intake;
+    watch->probe_at = cq_mono_ns() + CQ_WATCH_QUIET_NS;
     status = cq_event_init(&watch->event, err);
     if (status) {
         free(watch);
@@ -270,6 +271,10 @@ static cronq_status look(cq_redis_watch *watch)
     if (status)
         return status;
     status = track(watch, NULL);
+    if (now >= watch->probe_at) {
+        all_stale(watch);
+        watch->probe_at = now + CQ_WATCH_QUIET_NS;
+    }
     if (!watch->tracked_id && now >= watch->poll_at) {
         all_stale(watch);
         watch->poll_at = now + check_ns(watch);
@@ -374,6 +379,7 @@ static int64_t alarm_at(const cq_redis_watch *watch, int64_t until)
         if (view->stale || has_work(view)) /* told in vain */
             until = earlier(until, now + check_ns(watch));
     }
+    until = earlier(until, watch->probe_at);
     if (!watch->tracked_id)
         until = earlier(until, watch->poll_at);
     if (first < INT64_MAX / CQ_NS_PER_S)

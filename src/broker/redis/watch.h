@@ -36,6 +36,10 @@ typedef struct cq_view {
     uint64_t due_first[2]; /* hashes of their ids */
 } cq_view;
 
+/* A side that was quiet for so long is asked for a sign of life. With the read timeout,
+ * and the second that a listener may listen, a half-open connection is found in 15 s. */
+#define CQ_WATCH_QUIET_NS (5 * CQ_NS_PER_S)
+
 /* What the last answer was given for: given again in vain it would make a busy loop. */
 typedef struct cq_told {
     uint64_t signature; /* 0: nothing was told */
@@ -55,12 +59,15 @@ struct cq_redis_watch {
 
     cq_conn *listener;
     int64_t reopen_at; /* monotonic; when notices were refused; else 0 */
+    int64_t heard_at;  /* monotonic; the listener's last message */
+    int64_t pinged_at; /* monotonic; after heard_at: not answered yet */
 
     cq_conn *watcher;
     cq_arena arena;
     cq_random random;
     int64_t tracked_id;    /* 0: no tracking */
     int64_t refused_until; /* monotonic; tracking is not tried before */
+    int64_t probe_at;      /* monotonic; the next look at everything in any case */
     int64_t poll_at;       /* monotonic; without tracking, the next look at everything */
     bool complained;       /* that tracking is refused */
     bool found_nothing;    /* the last notice was for others */
