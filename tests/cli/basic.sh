@@ -48,8 +48,12 @@ expect 2 "$CRONQ" ""
 complains 'unknown command ""'
 
 # Output that goes nowhere is a failure, without noise when the reader has left.
-expect 1 sh -c '"$0" --help >&-' "$CRONQ"
-same "" "$err"
+for words in "--help" "version" "version --json" "completion bash" "completion zsh" "man" "config keys" \
+    "cron next @daily" "cron next @daily --json"; do
+    # shellcheck disable=SC2086
+    expect 1 sh -c '"$0" "$@" >&-' "$CRONQ" $words
+    same "" "$err"
+done
 expect 1 sh -c '"$0" --help >/dev/full' "$CRONQ"
 complains "No space left on device"
 expect 0 sh -c '"$0" version 2>&-' "$CRONQ"

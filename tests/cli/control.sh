@@ -32,7 +32,8 @@ YAML
 }
 
 # verb | words (@: the queue) | a value of its JSON | words of what is not there | its exit code
-table='queue ls||0||
+table='push|-q @ kind:push x|id||
+queue ls||0||
 queue inspect|@|queues 0 paused_at_ms|none|5
 queue history|@ -x 3|0 days 2 processed|none|5
 queue pause|@|0||
@@ -115,6 +116,19 @@ redis
 run "$uri"
 seed normal closed
 check_wrong
+
+# What doctor says is of the machine; that it can be read is not.
+for option in "" --json; do
+    # shellcheck disable=SC2086
+    "$CRONQ" doctor $option >"$work/out" 2>"$work/err"
+    code=$?
+    out=$(cat "$work/out") err=$(cat "$work/err")
+    [ $code -le 1 ] && [ -n "$out" ] && [ -z "$err" ] || broken "doctor says something ($code)"
+done
+[ "$out" = '[]' ] || [ -n "$(json 0 kind)" ] || broken "what doctor says is JSON"
+expect 2 "$CRONQ" doctor --nonsense
+expect 1 sh -c '"$0" doctor >&-' "$CRONQ"
+expect 4 "$CRONQ" -u "redis-socket://$work/nobody" doctor
 
 # More of what is wrong.
 while IFS='|' read -r words; do

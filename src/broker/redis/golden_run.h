@@ -41,6 +41,7 @@ typedef struct golden_operation {
 
 extern const golden_operation golden_worker_operations[];    /* golden_ops.c */
 extern const golden_operation golden_inspector_operations[]; /* golden_hand.c */
+extern const golden_operation golden_told_operations[];      /* golden_told.c */
 
 /* The last time that this task was taken, or NULL. */
 const golden_taken *golden_latest(const char *id);

@@ -220,7 +220,9 @@ static const golden_operation *operation_of(const char *name)
 {
     const golden_operation *found = in_list(golden_worker_operations, name);
 
-    return found ? found : in_list(golden_inspector_operations, name);
+    if (!found)
+        found = in_list(golden_inspector_operations, name);
+    return found ? found : in_list(golden_told_operations, name);
 }
 
 /* The reference failed in the middle of this step: a whole TTL is all we know. */
