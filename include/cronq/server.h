@@ -121,6 +121,14 @@ typedef void cronq_error_fn(cronq_attempt *attempt, const cronq_error *why, void
 /* Called each health_check_interval_ms; why is NULL when the store answered. */
 typedef void cronq_health_fn(const cronq_error *why, void *arg);
 
+/* Told of each task that this server archives: its last attempt failed, its worker died,
+ * or it cannot be read; task has its error and its last failure. Called by a thread of
+ * its own, one task at a time, and never waited for: up to 1,000 tasks (64 MiB) wait for
+ * their turn, the rest is dropped. Another status than OK, and what is dropped, is logged
+ * and counted (cronq_archive_notices_total), and not tried again. */
+typedef cronq_status cronq_archive_fn(const cronq_task_info *task, void *arg,
+                                      cronq_error *err);
+
 /* The tasks of a group that are to become one, oldest first. Everything is borrowed until
  * the aggregator returns. An index out of range gives "" and no bytes. */
 typedef struct cronq_aggregation cronq_aggregation;
@@ -207,6 +215,8 @@ typedef struct cronq_server_options {
     void *on_begin_arg;
     int64_t restart_delay_ms; /* 0: 1,000; internal: before the fourth start in a minute,
                                  twice as long before each further one, to 30 times */
+    cronq_archive_fn *on_archive;
+    void *on_archive_arg;
 } cronq_server_options;
 
 #define CRONQ_SERVER_OPTIONS(...)                                                \

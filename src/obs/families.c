@@ -74,6 +74,7 @@ static const char *const consumed[] = { "success", "fail", "skip_retry" };
 static const char *const stored[] = { "success", "fail" };
 static const char *const pushed_how[] = { "now", "later", "group", "cron" };
 static const char *const trips[] = { "exchange", "push", "extend" };
+static const char *const notices[] = { "told", "failed", "dropped" };
 static const char *const states[] = { "active", "pending",  "scheduled",
                                       "retry",  "archived", "completed" };
 
@@ -119,6 +120,7 @@ static const family families[] = {
     { { "cronq_tasks_given_back_total" }, "Tasks put back unstarted.", COUNTER, COMMON, CELL(given_back), NULL, { { 0 } } },
     { { "cronq_cancelled_tasks_total" }, "Tasks that were cancelled while they ran, and archived as such.", COUNTER, COMMON, CELL(cancelled), NULL, { { 0 } } },
     { { "cronq_stuck_handlers_total" }, "Handlers that ran on well after their deadline.", COUNTER, COMMON, CELL(stuck), NULL, { { 0 } } },
+    { { "cronq_archive_notices_total" }, "Archived tasks that OnArchive was to tell of, by how that ended.", COUNTER, COMMON, CELL(notices), NULL, { { "result", notices, CQ_NOTICE_ENDS } } },
     { { "cronq_store_round_trip_seconds" }, "How long the store took to answer, by request.", HISTOGRAM, COMMON, CELL(round_trip_ns), &cq_round_trip_bounds, { { "operation", trips, CQ_TRIP_COUNT } } },
     { { "cronq_store_connections_opened_total" }, "Connections to the store, lost ones made anew too.", COUNTER, TOLD, CQ_TOLD_CONNECTIONS, NULL, { { 0 } } },
     { { "cronq_store_up" }, "1 when the store has answered this scrape.", GAUGE, TOLD, CQ_TOLD_STORE_UP, NULL, { { 0 } } },

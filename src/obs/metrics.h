@@ -46,6 +46,13 @@ typedef enum cq_pushed_how {
 } cq_pushed_how;
 #define CQ_PUSHED_COUNT 4
 
+typedef enum cq_notice_end {
+    CQ_NOTICE_TOLD,
+    CQ_NOTICE_FAILED,
+    CQ_NOTICE_DROPPED
+} cq_notice_end;
+#define CQ_NOTICE_ENDS 3
+
 typedef enum cq_round_trip {
     CQ_TRIP_EXCHANGE,
     CQ_TRIP_PUSH,
@@ -75,6 +82,7 @@ typedef struct cq_common_cells {
     cq_cell ticks_missed;
     cq_cell leases_extended, leases_lost;
     cq_cell recovered, corrupt, given_back, stuck, cancelled;
+    cq_cell notices[CQ_NOTICE_ENDS];
 } cq_common_cells;
 
 typedef struct cq_type {

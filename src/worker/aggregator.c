@@ -56,9 +56,12 @@ static void report(cq_worker *worker, const cronq_aggregation *a, cronq_status s
 {
     const cronq_logger *logger = &worker->logger;
 
-    for (size_t i = 0; i < a->misfit_count && !status; i++)
+    for (size_t i = 0; i < a->misfit_count && !status; i++) {
         CQ_ERROR(logger, "task %.*s of group %s cannot be read, archived",
                  CQ_FMT(a->misfits[i].id), a->group);
+        cq_notices_add(&worker->notices, a->misfits[i].message, (cronq_bytes){ NULL, 0 },
+                       a->now_ns);
+    }
     if (!status)
         CQ_INFO(logger, "merged %zu tasks of group %s into task %.*s", a->count, a->group,
                 CQ_FMT(a->set->id));

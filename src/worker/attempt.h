@@ -79,7 +79,7 @@ struct cronq_attempt {
     cq_escape *escape; /* while user code runs */
     cq_buf error_text;
     cq_arena memory;
-    cq_buf rewritten; /* the message of the outcome */
+    cq_buf rewritten; /* the message of the outcome, and the line of its failure */
     cq_outcome outcome;
 };
 

@@ -110,8 +110,11 @@ static void count_written(cq_worker *worker, const cq_outcome *outcome)
         cq_count(&counters->done, 1);
     if (outcome->kind == CQ_RETRY)
         cq_count(&counters->retried, 1);
-    if (outcome->kind == CQ_ARCHIVE)
+    if (outcome->kind == CQ_ARCHIVE) {
         cq_count(&counters->archived, 1);
+        cq_notices_add(&worker->notices, outcome->message, outcome->failure_line,
+                       cq_now_ns(worker));
+    }
     if (outcome->kind == CQ_GIVE_BACK) {
         cq_count(&counters->given_back, 1);
         CQ_METRICS_ADD(worker->metrics, given_back, 1);
@@ -162,6 +165,7 @@ static bool archive_cancelled(cq_fetcher *fetcher, cronq_attempt *attempt)
     cq_worker *worker = fetcher->worker;
     cq_outcome *outcome = &attempt->outcome;
     cq_log_about about = cq_attempt_about(attempt);
+    size_t message_len;
 
     cq_buf_reset(&attempt->rewritten);
     outcome->kind = CQ_ARCHIVE;
@@ -169,10 +173,11 @@ static bool archive_cancelled(cq_fetcher *fetcher, cronq_attempt *attempt)
     if (cq_outcome_rewrite(&attempt->message, CQ_ARCHIVE, true, CQ_STR(CQ_TEXT_CANCELLED),
                            cq_now_ns(worker) / CQ_NS_PER_S, &attempt->rewritten, NULL))
         return false;
-    outcome->message = (cronq_bytes){ attempt->rewritten.data, attempt->rewritten.len };
+    message_len = attempt->rewritten.len;
     outcome->failure_line = cq_outcome_failure_line(
         &attempt->message, CQ_STR(CQ_TEXT_CANCELLED), worker->heartbeat.host,
-        cq_now_ns(worker), &attempt->memory);
+        cq_now_ns(worker), &attempt->rewritten);
+    outcome->message = (cronq_bytes){ attempt->rewritten.data, message_len };
     CQ_METRICS_ADD(worker->metrics, cancelled, 1);
     CQ_LOG_ABOUT(&worker->logger, CRONQ_LOG_INFO, &about, "cancelled, archived");
     return true;

@@ -21,6 +21,7 @@
 #include "worker/isolation.h"
 #include "worker/ledger.h"
 #include "worker/mux.h"
+#include "worker/notices.h"
 #include "worker/recoverer.h"
 #include "worker/worker.h"
 
@@ -63,6 +64,7 @@ struct cq_worker {
     cq_ledger *ledger; /* or NULL */
     cq_ticker *ticker;
     cq_aggregator aggregator;
+    cq_notices notices;
     pthread_t listener;
     bool listening;
     cq_hand *hands;

@@ -69,26 +69,22 @@ cronq_status cq_outcome_rewrite(const cq_message *message, cq_outcome_kind kind,
 }
 
 cronq_bytes cq_outcome_failure_line(const cq_message *message, cq_str error_text,
-                                    const char *host, int64_t now_ns, cq_arena *arena)
+                                    const char *host, int64_t now_ns, cq_buf *out)
 {
     char text[CQ_FAILURE_TEXT_LIMIT_BYTES + 1];
+    const size_t start = out->len;
     cronq_failure failure = { .at_ms = now_ns / CQ_NS_PER_MS,
+                              .attempt = message->retried,
                               .host = host,
                               .text = text };
-    cronq_bytes line = { NULL, 0 };
-    cq_buf buf;
 
-    if (message->retried < INT32_MAX)
-        failure.attempt = message->retried + 1;
+    if (failure.attempt < INT32_MAX)
+        failure.attempt++;
     cq_utf8_copy(text, sizeof text, error_text.data, error_text.len);
-    cq_buf_init(&buf, CQ_FAILURE_LINE_LIMIT_BYTES);
-    cq_failure_append(&buf, &failure);
-    if (!buf.status)
-        line.data = cq_arena_dup(arena, buf.data, buf.len);
-    if (line.data)
-        line.len = buf.len;
-    cq_buf_release(&buf);
-    return line;
+    cq_failure_append(out, &failure);
+    if (out->status)
+        return (cronq_bytes){ NULL, 0 };
+    return (cronq_bytes){ out->data + start, out->len - start };
 }
 
 static const cq_header *deferred_header(const cq_message *message)

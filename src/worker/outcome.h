@@ -26,9 +26,10 @@ typedef struct cq_ending {
 
 cq_outcome_kind cq_outcome_kind_of(const cq_ending *ending, const cq_message *message);
 
-/* The line to remember of a failure, in the arena; without memory none. */
+/* Append the line to remember of a failure, and return where it is; without memory
+ * nothing. */
 cronq_bytes cq_outcome_failure_line(const cq_message *message, cq_str error_text,
-                                    const char *host, int64_t now_ns, cq_arena *arena);
+                                    const char *host, int64_t now_ns, cq_buf *out);
 
 /* Append the encoding of the message as it is after an outcome of this kind (RETRY,
  * ARCHIVE, COMPLETE), with the error text repaired and cut. */

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "codec/failures.h"
 #include "worker/internal.h"
 
 #include <stdlib.h>
@@ -81,9 +82,11 @@ static void plan_rewrite(pass *p, size_t i, const cq_message *message)
              cq_outcome_rewrite(message, kind, true, cq_str_of(text_of(&p->expired[i])),
                                 p->now_ns / CQ_NS_PER_S, &buf, NULL));
     cq_buf_release(&buf);
-    item->failure_line =
-        cq_outcome_failure_line(message, cq_str_of(text_of(&p->expired[i])),
-                                p->worker->heartbeat.host, p->now_ns, &p->arena);
+    cq_buf_init(&buf, CQ_FAILURE_LINE_LIMIT_BYTES);
+    cq_outcome_failure_line(message, cq_str_of(text_of(&p->expired[i])),
+                            p->worker->heartbeat.host, p->now_ns, &buf);
+    item->failure_line = kept(p, &buf, buf.status);
+    cq_buf_release(&buf);
 }
 
 /* False: leave it for the next pass, there is no memory. */
@@ -155,6 +158,10 @@ static void report(pass *p, size_t i)
 {
     cq_worker_counters *counters = &p->worker->counters;
 
+    if (p->items[i].kind == CQ_RECOVER_ARCHIVE ||
+        p->items[i].kind == CQ_RECOVER_QUARANTINE)
+        cq_notices_add(&p->worker->notices, p->items[i].message, p->items[i].failure_line,
+                       p->now_ns);
     if (p->items[i].kind == CQ_RECOVER_QUARANTINE) {
         cq_count(&counters->quarantined, 1);
         CQ_METRICS_ADD(p->worker->metrics, corrupt, 1);

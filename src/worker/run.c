@@ -130,6 +130,7 @@ static void rewrite(cronq_attempt *attempt, cq_str text, int64_t now_s)
 {
     cq_outcome *outcome = &attempt->outcome;
     cq_message message = attempt->message;
+    size_t message_len;
     cronq_error err;
     cronq_status status = CRONQ_OK;
 
@@ -144,12 +145,12 @@ static void rewrite(cronq_attempt *attempt, cq_str text, int64_t now_s)
                 cq_str_of(err.text));
         return;
     }
-    outcome->message = (cronq_bytes){ attempt->rewritten.data, attempt->rewritten.len };
-    if (outcome->kind == CQ_COMPLETE)
-        return;
-    outcome->failure_line =
-        cq_outcome_failure_line(&attempt->message, text, attempt->worker->heartbeat.host,
-                                cq_now_ns(attempt->worker), &attempt->memory);
+    message_len = attempt->rewritten.len;
+    if (outcome->kind != CQ_COMPLETE)
+        outcome->failure_line = cq_outcome_failure_line(
+            &attempt->message, text, attempt->worker->heartbeat.host,
+            cq_now_ns(attempt->worker), &attempt->rewritten);
+    outcome->message = (cronq_bytes){ attempt->rewritten.data, message_len };
 }
 
 /* The retention is what some peer wrote. */

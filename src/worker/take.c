@@ -30,6 +30,8 @@ static void quarantine(cq_worker *worker, const cq_delivery *delivery, int64_t n
             worker->broker->ops->recover(worker->broker, queue, &item, 1, now_ns, &err);
     if (!status && item.status)
         status = cq_fail(&err, item.status, "%s", cronq_status_text(item.status));
+    if (!status)
+        cq_notices_add(&worker->notices, item.message, item.failure_line, now_ns);
     cq_buf_release(&buf);
     if (status) {
         CQ_WARN(&worker->logger, "cannot quarantine task %.*s of %.*s: %s",

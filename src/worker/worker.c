@@ -44,6 +44,7 @@ static void destroy(cq_worker *worker)
     cq_recoverer_release(&worker->recoverer);
     cq_fetcher_release(&worker->fetcher);
     cq_aggregator_release(&worker->aggregator);
+    cq_notices_release(&worker->notices);
     cq_event_release(&worker->ended);
     cq_isolation_release(&worker->isolation);
     cq_mux_release(&worker->mux);
@@ -255,6 +256,8 @@ static cronq_status start_threads(cq_worker *worker, cronq_error *err)
     cronq_status status = cq_isolation_start(&worker->isolation, err);
 
     if (!status)
+        status = cq_notices_start(&worker->notices, worker, err);
+    if (!status)
         status = worker->broker->ops->intake_open(worker->broker, worker->queues,
                                                   worker->options->queue_count,
                                                   &worker->intake, err);
@@ -291,6 +294,9 @@ static void end_threads(cq_worker *worker, bool join_hands)
     if (worker->listening)
         pthread_join(worker->listener, NULL);
     worker->listening = false;
+    cq_notices_end(&worker->notices, 0);
+    if (join_hands)
+        cq_notices_join(&worker->notices);
     cq_deadlines_stop(&worker->deadlines);
     if (worker->hand_count == 0)
         cq_isolation_stop(&worker->isolation);
@@ -357,6 +363,9 @@ static void end_fetching(cq_worker *worker)
     }
     cq_fetcher_join(fetcher);
     cq_aggregator_wait(&worker->aggregator, until_ns);
+    if (until_ns < cq_mono_ns() + ABORT_PATIENCE_MS * CQ_NS_PER_MS)
+        until_ns = cq_mono_ns() + ABORT_PATIENCE_MS * CQ_NS_PER_MS;
+    cq_notices_end(&worker->notices, until_ns);
 }
 
 static void report_unwritten(cq_worker *worker)
@@ -374,7 +383,8 @@ cronq_status cq_worker_stop(cq_worker *worker, size_t *running, cronq_error *err
     if (worker->state == CQ_WORKER_ACTIVE) {
         end_fetching(worker);
         worker->left_running = atomic_load(&worker->fetcher.in_hand_seen) +
-                               cq_aggregator_busy(&worker->aggregator);
+                               cq_aggregator_busy(&worker->aggregator) +
+                               cq_notices_busy(&worker->notices);
         report_unwritten(worker);
         end_threads(worker, worker->left_running == 0);
     }
@@ -392,7 +402,8 @@ bool cq_worker_has_ended(cq_worker *worker)
     while (worker->hand_count > 0 &&
            pthread_tryjoin_np(worker->hands[worker->hand_count - 1].thread, NULL) == 0)
         worker->hand_count--;
-    return worker->hand_count == 0 && cq_aggregator_has_ended(&worker->aggregator);
+    return worker->hand_count == 0 && cq_aggregator_has_ended(&worker->aggregator) &&
+           cq_notices_has_ended(&worker->notices);
 }
 
 void cq_worker_free(cq_worker *worker)
