@@ -77,6 +77,10 @@ typedef struct cronq_config_task {
     const cronq_http_options *http;       /* NULL: it is no request */
 } cronq_config_task;
 
+/* OnArchive, for cronq_notice_new: one of the two, or neither; else NULL. */
+const cronq_command_options *cronq_config_notice_command(const cronq_config *config);
+const cronq_http_options *cronq_config_notice_http(const cronq_config *config);
+
 size_t cronq_config_task_count(const cronq_config *config);
 /* NULL beyond the count. */
 const cronq_config_task *cronq_config_task_at(const cronq_config *config, size_t index);

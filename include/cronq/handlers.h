@@ -135,5 +135,21 @@ void cronq_http_free(cronq_http *http);
  * time, uncounted the first 1,000 times. Other 4xx: archived at once. */
 cronq_status cronq_http_handle(cronq_attempt *attempt, void *http);
 
+/* Tells a program or an address of an archived task. */
+typedef struct cronq_notice cronq_notice;
+
+/* A command (which gets the notice on its standard input, and beside the variables of
+ * commands CRONQ_ERROR; no placeholders), or a request (a POST; no body of its own): one
+ * of the two, the other is NULL. Without a timeout 10 s. docs/configuration.md has what
+ * is told. */
+cronq_status cronq_notice_new(const cronq_command_options *command,
+                              const cronq_http_options *http, cronq_notice **out,
+                              cronq_error *err) CRONQ_CHECKED;
+void cronq_notice_free(cronq_notice *notice); /* NULL is fine */
+
+/* A cronq_archive_fn; notice is the cronq_notice. */
+cronq_status cronq_notice_send(const cronq_task_info *task, void *notice,
+                               cronq_error *err);
+
 CRONQ_END
 #endif /* CRONQ_HANDLERS_H */

@@ -29,6 +29,7 @@ typedef struct worker_parts {
     cronq_logger logger;
     cq_tasks tasks;
     char cgroup[CGROUP_BYTES]; /* for commands; empty: none */
+    cronq_notice *notice;      /* NULL: nobody is told of archived tasks */
     cronq_metrics *metrics;    /* NULL: nobody asks for them */
     cronq_server *server;
     cronq_devserver *devserver;
@@ -99,6 +100,7 @@ static void release(worker_parts *worker)
     }
     cronq_devserver_free(worker->devserver);
     cronq_server_free(worker->server);
+    cronq_notice_free(worker->notice);
     cronq_metrics_free(worker->metrics);
     cq_telemetry_stop(&worker->telemetry);
     cq_tasks_release(&worker->tasks);
@@ -224,6 +226,16 @@ static int report(const cq_cli *cli, const cronq_error *err)
     return code == CQ_CLI_USAGE ? CQ_CLI_CONFIG : code;
 }
 
+static cronq_status make_notice(worker_parts *worker, cronq_error *err)
+{
+    const cronq_command_options *command = cronq_config_notice_command(worker->config);
+    const cronq_http_options *http = cronq_config_notice_http(worker->config);
+
+    if (!command && !http)
+        return CRONQ_OK;
+    return cronq_notice_new(command, http, &worker->notice, err);
+}
+
 static int make(const cq_cli *cli, worker_parts *worker, const char *path)
 {
     cronq_server_options options;
@@ -239,6 +251,10 @@ static int make(const cq_cli *cli, worker_parts *worker, const char *path)
                            &worker->telemetry, &err))
         return report(cli, &err);
     options = *cronq_config_server_options(worker->config);
+    if (make_notice(worker, &err))
+        return report(cli, &err);
+    options.on_archive = worker->notice ? cronq_notice_send : NULL;
+    options.on_archive_arg = worker->notice;
     options.store = &store;
     options.logger = worker->logger;
     options.metrics = worker->metrics;

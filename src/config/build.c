@@ -110,6 +110,39 @@ static void build_retry(cq_build *build)
                             "has no effect without Delay: exponential or fixed");
 }
 
+static void build_notice(cq_build *build)
+{
+    const cq_value *command = get(build, CQ_K_NOTICE_COMMAND);
+    const char *url = text(build, CQ_K_NOTICE_URL);
+    int64_t timeout_ms = number(build, CQ_K_NOTICE_TIMEOUT);
+
+    if (!get(build, CQ_K_WORK_NOTICE)->given || command->is_wrong)
+        return;
+    if (command->given == (url != NULL)) {
+        cq_find_error(build->findings, get(build, CQ_K_WORK_NOTICE)->mark,
+                      "WorkConf.OnArchive", "needs a Command or a URL, one of the two");
+        return;
+    }
+    if (url) {
+        cronq_http_options *http = cq_build_take(build, 1, sizeof *http);
+
+        if (http)
+            *http = *CRONQ_HTTP_OPTIONS(.url = url,
+                                        .secret_file = text(build, CQ_K_NOTICE_SECRET),
+                                        .allow_private =
+                                            number(build, CQ_K_NOTICE_PRIVATE) != 0,
+                                        .timeout_ms = timeout_ms);
+        build->content->notice_http = http;
+    } else {
+        cronq_command_options *options = cq_build_take(build, 1, sizeof *options);
+
+        if (options)
+            *options = *CRONQ_COMMAND_OPTIONS(.argv = (const char *const *)command->texts,
+                                              .timeout_ms = timeout_ms);
+        build->content->notice_command = options;
+    }
+}
+
 void cq_build_server(cq_build *build)
 {
     cronq_server_options *server = &build->content->server;
@@ -129,6 +162,7 @@ void cq_build_server(cq_build *build)
     build_queues(build);
     build_retry(build);
     build_groups(build);
+    build_notice(build);
 }
 
 void cq_build_log(cq_build *build)

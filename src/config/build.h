@@ -18,6 +18,8 @@ typedef struct cq_config_content {
     bool has_devserver, has_metrics;
     cronq_config_telemetry telemetry;
     bool has_telemetry;
+    const cronq_command_options *notice_command; /* or the next, or neither */
+    const cronq_http_options *notice_http;
     cronq_config_task *tasks;
     size_t task_count;
 } cq_config_content;

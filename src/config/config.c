@@ -255,6 +255,16 @@ bool cronq_config_has_metrics(const cronq_config *config)
     return cronq_config_devserver_options(config) && config->content.has_metrics;
 }
 
+const cronq_command_options *cronq_config_notice_command(const cronq_config *config)
+{
+    return config->good ? config->content.notice_command : NULL;
+}
+
+const cronq_http_options *cronq_config_notice_http(const cronq_config *config)
+{
+    return config->good ? config->content.notice_http : NULL;
+}
+
 const cronq_config_telemetry *cronq_config_get_telemetry(const cronq_config *config)
 {
     const cq_config_content *content = &config->content;

@@ -357,6 +357,8 @@ static void each_wrong_value_has_its_message(void **state)
         { "TLS: {CA: x}", "WorkConf.TLS: must be", CRONQ_EINVAL },
         { "TLSCAFile: x", "WorkConf.TLSCAFile: needs WorkConf.TLS: true", CRONQ_EINVAL },
         { "{TLS: true, TLSMinVersion: 1.1}", "none of 1.2|1.3", CRONQ_EINVAL },
+        { "OnArchive: {Timeout: 5}", "needs a Command or a URL", CRONQ_EINVAL },
+        { "OnArchive: {Command: [a], URL: 'http://h/'}", "one of the two", CRONQ_EINVAL },
         { "Aggregate: {Join: lines}", "WorkConf.Aggregate.Type", CRONQ_EINVAL },
         { "Aggregate: {Type: t, Join: xml}", "none of lines|json-array", CRONQ_EINVAL },
         { "Addr: redis://:hunter2@h:1", "is a URI", CRONQ_EINVAL },

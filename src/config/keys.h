@@ -97,6 +97,12 @@ X(WORK_MASTER, "WorkConf.MasterName", TEXT, 0, 1024, NULL, "", "with `Mode: sent
 X(WORK_SENTINELS, "WorkConf.SentinelAddrs", TEXTS, 0, 100, NULL, "", "with `Mode: sentinel`") \
 X(WORK_SENTINEL_USER, "WorkConf.SentinelUsername", TEXT, 0, 1024, NULL, "", "with `Mode: sentinel`") \
 X(WORK_SENTINEL_PASSWORD, "WorkConf.SentinelPassword", TEXT, 0, 1024, NULL, "", "with `Mode: sentinel`") \
+X(WORK_NOTICE, "WorkConf.OnArchive", SECTION, 0, 0, NULL, "", "who is told of each task that this server archives") \
+X(NOTICE_COMMAND, "WorkConf.OnArchive.Command", TEXTS, 1, 1000, NULL, "", "program and arguments, no shell; the notice is its standard input") \
+X(NOTICE_URL, "WorkConf.OnArchive.URL", TEXT, 1, 4096, NULL, "", "or where to POST the notice") \
+X(NOTICE_SECRET, "WorkConf.OnArchive.SecretFile", TEXT, 1, 4095, NULL, "", "file with the secret that the POST is signed with") \
+X(NOTICE_PRIVATE, "WorkConf.OnArchive.AllowPrivate", BOOL, 0, 0, NULL, "false", "the POST may go to addresses that are not of the public internet") \
+X(NOTICE_TIMEOUT, "WorkConf.OnArchive.Timeout", TIME, 0, 86400, NULL, "10", "for one notice; 0: the default") \
 X(WORK_ARCHIVE, "WorkConf.Archive", SECTION, 0, 0, NULL, "", "how much of each queue's archived tasks is kept; the oldest are deleted when one more is archived") \
 X(ARCHIVE_SIZE, "WorkConf.Archive.Size", INT, 0, 2147483647, NULL, "10000", "so many tasks; 0: the default") \
 X(ARCHIVE_AGE, "WorkConf.Archive.Age", TIME, -1, CQ_TEN_YEARS_S, NULL, "7776000", "so long, that is 90 days; 0: the default, -1: for ever") \

@@ -41,4 +41,11 @@ struct cronq_http {
 cq_sender *cq_sender_take(cronq_http *http);
 void cq_sender_put(cronq_http *http, cq_sender *sender);
 
+/* For who sends something else: a header, and those of the signature of a body. */
+cronq_status cq_http_add_line(struct curl_slist **headers, const char *key,
+                              const char *value, cronq_error *err);
+cronq_status cq_http_add_signature(struct curl_slist **headers, const cronq_http *http,
+                                   const char *task_id, cronq_bytes body, cq_arena *arena,
+                                   cronq_error *err);
+
 #endif

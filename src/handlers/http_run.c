@@ -27,8 +27,8 @@ typedef struct request {
     struct curl_slist *headers;
 } request;
 
-static cronq_status add_line(request *r, const char *key, const char *value,
-                             cronq_error *err)
+cronq_status cq_http_add_line(struct curl_slist **headers, const char *key,
+                              const char *value, cronq_error *err)
 {
     struct curl_slist *more = NULL;
     cq_buf line;
@@ -37,11 +37,11 @@ static cronq_status add_line(request *r, const char *key, const char *value,
     /* An empty header would be left out, were it not for the semicolon. */
     cq_buf_printf(&line, *value ? "%s: %s" : "%s;%s", key, value);
     if (cq_buf_text(&line))
-        more = curl_slist_append(r->headers, cq_buf_text(&line));
+        more = curl_slist_append(*headers, cq_buf_text(&line));
     cq_buf_release(&line);
     if (!more)
         return cq_fail_nomem(err);
-    r->headers = more;
+    *headers = more;
     return CRONQ_OK;
 }
 
@@ -90,30 +90,34 @@ static cronq_status add_own(request *r, cronq_error *err)
     snprintf(retry, sizeof retry, "%d", (int)cronq_attempt_retry_count(attempt));
     snprintf(max_retry, sizeof max_retry, "%d", (int)cronq_attempt_max_retry(attempt));
     for (size_t i = 0; !status && i < sizeof rows / sizeof rows[0]; i++)
-        status = rows[i].text ? add_line(r, rows[i].key, rows[i].text, err)
-                              : cq_fail_nomem(err);
+        status = rows[i].text
+                     ? cq_http_add_line(&r->headers, rows[i].key, rows[i].text, err)
+                     : cq_fail_nomem(err);
     if (!status && is_trace(trace))
-        status = add_line(r, "traceparent", trace, err);
+        status = cq_http_add_line(&r->headers, "traceparent", trace, err);
     return status;
 }
 
-static cronq_status add_signature(request *r, cronq_error *err)
+cronq_status cq_http_add_signature(struct curl_slist **headers, const cronq_http *http,
+                                   const char *task_id, cronq_bytes body, cq_arena *arena,
+                                   cronq_error *err)
 {
     char signature[CQ_SIGNATURE_BYTES], stamp[24];
     int64_t now_s = cq_wall_ns() / CQ_NS_PER_MS / CQ_MS_PER_S;
-    const char *id = header_text(&r->arena, cronq_attempt_task_id(r->attempt));
+    const char *id = header_text(arena, task_id);
     cronq_status status;
 
     if (!id)
         return cq_fail_nomem(err);
-    status = cq_signature_make(r->http->secret_file, id, now_s, r->body, signature, err);
+    status = cq_signature_make(http->secret_file, id, now_s, body, signature, err);
     if (status)
         return status;
     snprintf(stamp, sizeof stamp, "%lld", (long long)now_s);
-    status = add_line(r, "webhook-id", id, err);
+    status = cq_http_add_line(headers, "webhook-id", id, err);
     if (!status)
-        status = add_line(r, "webhook-timestamp", stamp, err);
-    return status ? status : add_line(r, "webhook-signature", signature, err);
+        status = cq_http_add_line(headers, "webhook-timestamp", stamp, err);
+    return status ? status
+                  : cq_http_add_line(headers, "webhook-signature", signature, err);
 }
 
 static cronq_status add_headers(request *r, cronq_error *err)
@@ -124,15 +128,18 @@ static cronq_status add_headers(request *r, cronq_error *err)
     cronq_status status = CRONQ_OK;
 
     for (size_t i = 0; !status && i < http->header_count; i++)
-        status = add_line(r, http->headers[i].key, http->headers[i].value, err);
+        status = cq_http_add_line(&r->headers, http->headers[i].key,
+                                  http->headers[i].value, err);
     if (!status && !is_get && !http->has_content_type)
-        status =
-            add_line(r, "Content-Type",
-                     http->body ? "application/json" : "application/octet-stream", err);
+        status = cq_http_add_line(
+            &r->headers, "Content-Type",
+            http->body ? "application/json" : "application/octet-stream", err);
     if (!status)
         status = add_own(r, err);
     if (!status && http->secret_file)
-        status = add_signature(r, err);
+        status =
+            cq_http_add_signature(&r->headers, http, cronq_attempt_task_id(r->attempt),
+                                  r->body, &r->arena, err);
     if (status)
         return status;
     /* "Expect:" takes away a pause of a second before large bodies. */

@@ -43,6 +43,7 @@ static cronq_status archive(mourning *m, const cq_dead *dead, const char *text,
 {
     cq_broker *broker = m->worker->broker;
     cq_str queue = m->worker->queues[dead->row.queue];
+    cronq_bytes line;
     cq_record record;
     cq_message message;
     cq_buf buf;
@@ -64,6 +65,13 @@ static cronq_status archive(mourning *m, const cq_dead *dead, const char *text,
             (cronq_bytes){ cq_arena_dup(&m->arena, buf.data, buf.len), buf.len };
         if (!out->message.data)
             status = cq_fail_nomem(err);
+        cq_buf_reset(&buf);
+        line =
+            cq_outcome_failure_line(&message, cq_str_of(text), m->worker->heartbeat.host,
+                                    cq_now_ns(m->worker), &buf);
+        line.data = line.len ? cq_arena_dup(&m->arena, line.data, line.len) : NULL;
+        if (line.data)
+            out->failure_line = line;
     }
     cq_buf_release(&buf);
     return status;
