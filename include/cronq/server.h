@@ -300,6 +300,10 @@ cronq_status cronq_server_ping(cronq_server *server, cronq_error *err) CRONQ_CHE
 /* Does it take tasks? ESTATE before the start and from quiet or stop on, else as ping.
  * Does not wait for a stop that is under way. */
 cronq_status cronq_server_ready(cronq_server *server, cronq_error *err) CRONQ_CHECKED;
+/* Does its engine still go round, whether the store is there or not? For watchdogs: one
+ * thread asks, every few seconds. ESTATE before the start and from quiet or stop on,
+ * ETIMEDOUT: it has been stuck for six heartbeats (30 s). */
+cronq_status cronq_server_alive(cronq_server *server, cronq_error *err) CRONQ_CHECKED;
 
 /* With supervise: this process becomes the supervisor and returns when the work is over;
  * it passes on SIGTERM, SIGINT and SIGTSTP, and SIGHUP, SIGUSR1 and SIGUSR2 where they
@@ -308,7 +312,9 @@ cronq_status cronq_server_ready(cronq_server *server, cronq_error *err) CRONQ_CH
  *
  * start, work until SIGTERM or SIGINT, stop. SIGTSTP: quiet. The one function that takes
  * signals, and those are restored before it returns. What still runs after the shutdown
- * timeout is given back, uncharged, and the process ends by _exit(1). */
+ * timeout is given back, uncharged, and the process ends by _exit(1). A second signal
+ * hurries: no handler is waited for any longer. ECANCELED: no signal came, somebody
+ * called cronq_server_stop. */
 cronq_status cronq_server_run(cronq_server *server, cronq_error *err) CRONQ_CHECKED;
 /* start, work until the served queues hold nothing pending or active, stop. For tests and
  * one-shot jobs; delayed tasks are not waited for. ECANCELED: stopped meanwhile. */

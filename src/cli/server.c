@@ -3,11 +3,17 @@
  *
  * The parts are made in the order of the struct and freed in reverse, but for the signal
  * thread, which uses the server and goes first. The signals that it takes are blocked
- * before any other thread exists. */
+ * before any other thread exists.
+ *
+ * SIGHUP: a good new file stops the server, and everything is made once more of it. What
+ * says so is shared with processes that are forked, since those may be who work. */
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/load.h"
+#include "cli/notify.h"
+#include "cli/reload.h"
 #include "cli/tasks.h"
 #include "cli/telemetry.h"
 #include "cli/told.h"
@@ -18,12 +24,18 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define CGROUP_BYTES 4096
+#define FILE_BYTES   ((size_t)2 << 20)
+#define AGAIN        (-1) /* no exit code: with the new file */
 
 typedef struct worker_parts {
+    const char *path, *uri;
+    atomic_bool *is_reload;
+    cq_buf text; /* of the file */
     cronq_config *config;
     cronq_log_file *log;
     cronq_logger logger;
@@ -34,9 +46,10 @@ typedef struct worker_parts {
     cronq_server *server;
     cronq_devserver *devserver;
     cq_telemetry telemetry;
+    cq_herald herald;
     sigset_t signals; /* that the signal thread takes */
     pthread_t signal_thread;
-    bool signal_thread_runs;
+    bool signal_thread_runs, is_drain;
     atomic_bool over;
 } worker_parts;
 
@@ -48,6 +61,40 @@ static void open_log_anew(worker_parts *worker)
         CQ_ERROR(&worker->logger, "log files: %s", err.text);
     else
         CQ_INFO(&worker->logger, "log files opened anew");
+}
+
+static bool is_changed(const worker_parts *worker)
+{
+    cq_buf now;
+    bool changed;
+
+    cq_buf_init(&now, FILE_BYTES);
+    cq_reload_read(worker->path, &now);
+    changed = !cq_str_eq(cq_buf_str(&now), cq_buf_str(&worker->text));
+    cq_buf_release(&now);
+    return changed;
+}
+
+static void reload(worker_parts *worker)
+{
+    char lines[80];
+
+    if (!is_changed(worker)) {
+        CQ_INFO(&worker->logger, "reload: %s has not changed", worker->path);
+        return;
+    }
+    snprintf(lines, sizeof lines, "RELOADING=1\nMONOTONIC_USEC=%lld",
+             (long long)(cq_mono_ns() / 1000));
+    cq_notify(lines);
+    if (!cq_reload_check(worker->path, worker->uri, worker->cgroup, &worker->logger)) {
+        CQ_ERROR(&worker->logger, "reload: %s is wrong: the old configuration stays",
+                 worker->path);
+        cq_notify("READY=1\nSTATUS=Working; the new configuration is wrong");
+        return;
+    }
+    CQ_INFO(&worker->logger, "reload: starting again with %s", worker->path);
+    atomic_store(worker->is_reload, true);
+    cronq_server_stop(worker->server, NULL);
 }
 
 /* A drain that is told to stop ends with ECANCELED, whatever stopping says. */
@@ -63,10 +110,13 @@ static void *take_signals(void *arg)
     int number;
 
     while (sigwait(&worker->signals, &number) == 0 && !atomic_load(&worker->over)) {
-        if (number == SIGHUP)
-            open_log_anew(worker);
-        else
+        if (number != SIGHUP) {
             stop(worker);
+            continue;
+        }
+        open_log_anew(worker);
+        if (!worker->is_drain)
+            reload(worker);
     }
     return NULL;
 }
@@ -93,6 +143,7 @@ static cronq_status start_signal_thread(worker_parts *worker, bool drain,
 
 static void release(worker_parts *worker)
 {
+    cq_herald_stop(&worker->herald);
     if (worker->signal_thread_runs) {
         atomic_store(&worker->over, true);
         pthread_kill(worker->signal_thread, SIGHUP);
@@ -106,6 +157,7 @@ static void release(worker_parts *worker)
     cq_tasks_release(&worker->tasks);
     cronq_log_file_free(worker->log);
     cronq_config_free(worker->config);
+    cq_buf_release(&worker->text);
 }
 
 /* systemd names the stream that it reads by JOURNAL_STREAM=DEVICE:INODE. */
@@ -245,6 +297,8 @@ static int make(const cq_cli *cli, worker_parts *worker, const char *path)
 
     if (!uri)
         return CQ_CLI_CONFIG;
+    worker->uri = uri;
+    worker->is_drain = cq_cli_has(cli, "drain");
     if (open_log(worker, &err) || make_metrics(worker, &err) ||
         cq_telemetry_start(cronq_config_get_telemetry(worker->config),
                            cronq_config_name(worker->config), &worker->logger,
@@ -260,7 +314,7 @@ static int make(const cq_cli *cli, worker_parts *worker, const char *path)
     options.metrics = worker->metrics;
     options.tracer = worker->telemetry.tracer;
     if (cronq_server_new(uri, &options, &worker->server, &err) ||
-        start_signal_thread(worker, cq_cli_has(cli, "drain"), &err))
+        start_signal_thread(worker, worker->is_drain, &err))
         return report(cli, &err);
     return add_tasks(cli, worker, path);
 }
@@ -270,29 +324,35 @@ static int work(const cq_cli *cli, worker_parts *worker)
     cronq_error err;
     cronq_status status = start_devserver(worker, &err);
 
+    if (!status)
+        status = cq_herald_start(&worker->herald, worker->server, worker->is_reload,
+                                 &worker->logger, &err);
     if (status)
         return report(cli, &err);
     CQ_INFO(&worker->logger, "%s: process %ld of cronq %s works on %zu kinds of tasks",
             cronq_config_name(worker->config), (long)getpid(), cronq_version_string(),
             worker->tasks.count);
-    if (cq_cli_has(cli, "drain"))
+    if (worker->is_drain)
         status = cronq_server_drain(worker->server, &err);
     else
         status = cronq_server_run(worker->server, &err);
+    if (status == CRONQ_ECANCELED && atomic_load(worker->is_reload))
+        return AGAIN;
     return status ? report(cli, &err) : CQ_CLI_OK;
 }
 
-static int run(cq_cli *cli)
+/* From the file to the end of the work. */
+static int run_file(const cq_cli *cli, const char *path, atomic_bool *is_reload)
 {
-    const char *path = cq_cli_text(cli, "file");
-    worker_parts worker = { 0 };
+    worker_parts worker = { .path = path, .is_reload = is_reload };
     cronq_error err;
     int code;
 
-    if (!path)
-        return cq_cli_misuse(cli, "--file is missing");
+    atomic_store(is_reload, false);
+    cq_buf_init(&worker.text, FILE_BYTES);
     if (cronq_config_new(&worker.config, &err))
         return cq_cli_report(cli, &err);
+    cq_reload_read(path, &worker.text);
     code = cq_cli_config_verdict(cli, worker.config,
                                  cronq_config_load(worker.config, path, &err), &err);
     if (!code)
@@ -300,6 +360,30 @@ static int run(cq_cli *cli)
     if (!code)
         code = work(cli, &worker);
     release(&worker);
+    return code;
+}
+
+static int run(cq_cli *cli)
+{
+    const char *path = cq_cli_text(cli, "file");
+    atomic_bool *is_reload;
+    sigset_t hang_up;
+    int code;
+
+    if (!path)
+        return cq_cli_misuse(cli, "--file is missing");
+    is_reload = mmap(NULL, sizeof *is_reload, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (is_reload == MAP_FAILED)
+        return cq_cli_fail(cli, CQ_CLI_RUNTIME, "out of memory");
+    /* From the start: it would end the process. */
+    sigemptyset(&hang_up);
+    sigaddset(&hang_up, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &hang_up, NULL);
+    do
+        code = run_file(cli, path, is_reload);
+    while (code == AGAIN);
+    munmap(is_reload, sizeof *is_reload);
     return code;
 }
 
@@ -315,8 +399,10 @@ const cq_cli_command cq_cli_server = {
     .name = "server",
     .summary = "Run the tasks and the schedule of a configuration file",
     .args = "-f FILE",
-    .details = "SIGTERM and SIGINT end it: what runs may finish, within ShutdownTimeout. "
-               "SIGTSTP: take\nno new tasks. SIGHUP: open the log files anew.",
+    .details =
+        "SIGTERM and SIGINT end it: what runs may finish, within ShutdownTimeout; "
+        "a second\none does not wait for them. SIGTSTP: take no new tasks. SIGHUP: "
+        "open the log files\nanew, and read FILE again when it has changed.",
     .options = options,
     .run = run,
     .verbs = verbs,

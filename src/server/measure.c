@@ -104,6 +104,21 @@ void cq_server_tell_end(cronq_server *server)
     cq_metrics_remove_source(server->options.metrics, tell, server);
 }
 
+cronq_status cronq_server_alive(cronq_server *server, cronq_error *err)
+{
+    cronq_status status = CRONQ_OK;
+
+    pthread_mutex_lock(&server->looking);
+    if (!server->broker || atomic_load(&server->draining))
+        status = cq_fail(err, CRONQ_ESTATE, "stopping");
+    else if (!atomic_load(&server->started))
+        status = cq_fail(err, CRONQ_ESTATE, "not started yet");
+    else if (!cq_worker_is_alive(server->worker))
+        status = cq_fail(err, CRONQ_ETIMEDOUT, "its threads do not go round any more");
+    pthread_mutex_unlock(&server->looking);
+    return status;
+}
+
 cronq_status cronq_server_ready(cronq_server *server, cronq_error *err)
 {
     cronq_status status;

@@ -22,6 +22,7 @@
 
 static atomic_int run_fd = -1; /* of the event that signals set; -1: nobody runs */
 static volatile sig_atomic_t stop_asked, quiet_asked;
+static atomic_bool hurried; /* by a second signal */
 
 static const int signals[] = { SIGTERM, SIGINT, SIGTSTP };
 #define SIGNAL_COUNT (sizeof signals / sizeof signals[0])
@@ -33,6 +34,8 @@ static void on_signal(int number)
 
     if (number == SIGTSTP)
         quiet_asked = 1;
+    else if (stop_asked)
+        atomic_store(&hurried, true);
     else
         stop_asked = 1;
     if (event.fd >= 0)
@@ -45,6 +48,7 @@ static void take_signals(struct sigaction before[SIGNAL_COUNT])
     struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
 
     stop_asked = quiet_asked = 0;
+    atomic_store(&hurried, false);
     sigfillset(&action.sa_mask);
     for (size_t i = 0; i < SIGNAL_COUNT; i++)
         sigaction(signals[i], &action, &before[i]);
@@ -86,7 +90,7 @@ static bool has_crashed(const cronq_server *server)
 
 static void wait_for_stop(cronq_server *server, cq_event *event)
 {
-    while (!stop_asked) {
+    while (!stop_asked && !atomic_load(&server->is_over)) {
         cq_event_wait(event, -1);
         cq_event_clear(event);
         if (has_crashed(server))
@@ -140,6 +144,15 @@ static cronq_status begin(cronq_server *server, cq_event *event, cronq_error *er
     return status;
 }
 
+void cq_server_end_run(cronq_server *server)
+{
+    cq_event event = { atomic_load(&run_fd) };
+
+    atomic_store(&server->is_over, true);
+    if (event.fd >= 0)
+        cq_event_set(&event);
+}
+
 cronq_status cq_server_run_here(cronq_server *server, cronq_error *err)
 {
     struct sigaction before[SIGNAL_COUNT];
@@ -154,6 +167,7 @@ cronq_status cq_server_run_here(cronq_server *server, cronq_error *err)
         return cq_fail(err, CRONQ_ESTATE, "run: another server of this process is run");
     }
     take_signals(before);
+    cq_worker_set_hurry(server->worker, &hurried);
     status = begin(server, &event, err);
     if (!status) {
         wait_for_stop(server, &event);
@@ -164,6 +178,8 @@ cronq_status cq_server_run_here(cronq_server *server, cronq_error *err)
     if (server->abandoned)
         leave(server);
     restore_signals(before);
+    if (!status && !stop_asked)
+        status = cq_fail(err, CRONQ_ECANCELED, "run: the server was stopped");
     atomic_store(&run_fd, -1);
     cq_event_release(&event);
     return status;

@@ -44,11 +44,11 @@ static void close_parts(cronq_server *server)
 
     if (server->abandoned)
         return;
+    pthread_mutex_lock(&server->looking);
     cronq_scheduler_free(server->scheduler);
     cq_worker_free(server->worker);
     server->scheduler = NULL;
     server->worker = NULL;
-    pthread_mutex_lock(&server->looking);
     broker = server->broker;
     server->broker = NULL;
     pthread_mutex_unlock(&server->looking);
@@ -327,6 +327,7 @@ cronq_status cronq_server_stop(cronq_server *server, cronq_error *err)
             CQ_DEBUG(logger, "stop: connections closed");
     }
     server->state = CQ_SERVER_STOPPED;
+    cq_server_end_run(server);
     pthread_mutex_unlock(&server->mutex);
     return status;
 }

@@ -51,6 +51,7 @@ struct cronq_server {
     pthread_mutex_t looking;
     cq_server_sizes *sizes;      /* of the queues; under looking; NULL without metrics */
     cq_supervision *supervision; /* NULL: none */
+    atomic_bool is_over;         /* stopped: run has nothing to wait for */
     bool abandoned; /* handlers still ran after the stop: they use all of this */
 };
 
@@ -69,6 +70,9 @@ cronq_status cq_server_start(cronq_server *server, bool with_scheduler, cronq_er
 cronq_status cq_server_run_here(cronq_server *server, cronq_error *err);
 /* supervise.c: cronq_server_run in others. */
 cronq_status cq_server_supervise(cronq_server *server, cronq_error *err);
+
+/* run.c: a stop, by whomever, ends the run. */
+void cq_server_end_run(cronq_server *server);
 
 /* "NAMESPACE:pattern", or a copy of the pattern without one. NULL when out of memory. */
 const char *cq_server_pattern(cronq_server *server, const char *pattern);

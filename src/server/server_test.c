@@ -412,6 +412,65 @@ static void run_obeys_signals_and_gives_them_back(void **state)
     cronq_server_free(server);
 }
 
+static bool becomes(cronq_server *server, cronq_status wanted)
+{
+    for (int i = 0; i < PATIENCE_MS * 2; i += 20) {
+        if (cronq_server_alive(server, NULL) == wanted)
+            return true;
+        cq_sleep_ms(20);
+    }
+    return false;
+}
+
+/* A store that hangs for ever, and calls that wait as long, stop the engine. */
+static void an_engine_that_is_stuck_is_not_alive(void **state)
+{
+    const cronq_store_options *store =
+        CRONQ_STORE_OPTIONS(.read_timeout_ms = CRONQ_NEVER);
+    cronq_server *server =
+        new_server(CRONQ_SERVER_OPTIONS(.store = store, .heartbeat_ms = 100));
+
+    (void)state;
+    add(server, "t", write_queue, NULL);
+    assert_int_equal(cronq_server_alive(server, NULL), CRONQ_ESTATE);
+    assert_int_equal(cronq_server_start(server, NULL), CRONQ_OK);
+    assert_true(becomes(server, CRONQ_OK));
+    /* Idle for longer than its patience is alive all the same. */
+    for (int i = 0; i < 20; i++) {
+        cq_sleep_ms(50);
+        assert_int_equal(cronq_server_alive(server, NULL), CRONQ_OK);
+    }
+    redis_server_pause(redis);
+    assert_true(becomes(server, CRONQ_ETIMEDOUT));
+    redis_server_resume(redis);
+    assert_true(becomes(server, CRONQ_OK));
+    assert_int_equal(cronq_server_stop(server, NULL), CRONQ_OK);
+    assert_int_equal(cronq_server_alive(server, NULL), CRONQ_ESTATE);
+    cronq_server_free(server);
+}
+
+static void *stop_it(void *arg)
+{
+    push_to(NULL, "t");
+    wait_for_lines(1);
+    return cronq_server_stop(arg, NULL) ? arg : NULL;
+}
+
+static void a_stop_by_another_thread_ends_the_run(void **state)
+{
+    cronq_server *server = new_server(NULL);
+    pthread_t thread;
+    void *failed;
+
+    (void)state;
+    add(server, "t", write_queue, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, stop_it, server), 0);
+    assert_int_equal(cronq_server_run(server, NULL), CRONQ_ECANCELED);
+    pthread_join(thread, &failed);
+    assert_null(failed);
+    cronq_server_free(server);
+}
+
 static cronq_status hang(cronq_attempt *attempt, void *arg)
 {
     (void)attempt;
@@ -456,6 +515,8 @@ int main(void)
         WITH_REDIS(drain_leaves_delayed_tasks_alone),
         WITH_REDIS(stop_ends_scheduler_then_work_then_connections),
         WITH_REDIS(run_obeys_signals_and_gives_them_back),
+        WITH_REDIS(an_engine_that_is_stuck_is_not_alive),
+        WITH_REDIS(a_stop_by_another_thread_ends_the_run),
         WITH_REDIS(a_handler_that_does_not_return_is_reported_by_stop),
     };
 

@@ -470,6 +470,7 @@ static void *run(void *arg)
 
     while (!has_ended(fetcher)) {
         atomic_store(&fetcher->poked, false);
+        atomic_fetch_add(&fetcher->turns, 1);
         attend(fetcher);
         nudge(fetcher);
         look_for_lost(fetcher);

@@ -91,6 +91,7 @@ typedef struct cq_fetcher {
     atomic_bool stopping, give_up;
     atomic_bool idle;
     _Atomic int64_t forwarded_mono_ns;
+    _Atomic uint64_t turns; /* how often its thread went round */
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     bool finished;               /* under mutex: the loop has ended */

@@ -282,9 +282,10 @@ static void *run(void *arg)
     cq_beat last;
 
     beat->started_at_ns = cq_now_ns(worker);
-    do
+    do {
+        atomic_fetch_add(&beat->turns, 1);
         beat_once(beat);
-    while (!cq_event_wait(&worker->ended, next_beat_ms(beat)));
+    } while (!cq_event_wait(&worker->ended, next_beat_ms(beat)));
     last = make_beat(beat);
     if (!beat->failing) /* a store that is gone must not hold up the stop */
         worker->broker->ops->beat_clear(worker->broker, &last, NULL);

@@ -15,9 +15,10 @@ typedef struct cq_heartbeat {
     bool running;
     char host[256];
     char server_id[CQ_UUID_LEN + 1];
-    int64_t started_at_ns; /* store's clock */
-    bool failing;          /* the store did not answer in this beat */
-    bool reported;         /* … and extending failed, which was logged */
+    int64_t started_at_ns;  /* store's clock */
+    bool failing;           /* the store did not answer in this beat */
+    _Atomic uint64_t turns; /* how often its thread went round */
+    bool reported;          /* … and extending failed, which was logged */
 
     /* Of one beat, kept for the next. */
     cq_batch **batches;

@@ -37,6 +37,12 @@ typedef struct cq_hand {
     cq_random random;
 } cq_hand;
 
+/* A thread as it was seen: how often it had gone round, and since when that stands. */
+typedef struct cq_pulse {
+    uint64_t turns;
+    int64_t since_ns; /* 0: not looked at yet */
+} cq_pulse;
+
 struct cq_worker {
     cq_broker *broker;
     const cronq_server_options *options;
@@ -69,9 +75,11 @@ struct cq_worker {
     bool listening;
     cq_hand *hands;
     size_t hand_count;
-    atomic_bool quiet;  /* fetch no more */
-    atomic_bool ending; /* the other threads leave */
-    cq_event ended;     /* set with `ending` */
+    atomic_bool quiet;          /* fetch no more */
+    atomic_bool ending;         /* the other threads leave */
+    const atomic_bool *hurried; /* NULL: nobody hurries a stop */
+    cq_pulse pulses[2];         /* of fetcher and heartbeat, as last looked at */
+    cq_event ended;             /* set with `ending` */
 };
 
 static inline int64_t cq_now_ns(cq_worker *worker)

@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#define HURRY_LOOK_MS     50
+#define MISSED_BEATS      6
 #define ABORT_PATIENCE_MS 1000 /* for handlers that were cancelled by the stop */
 #define GIVE_BACK_BYTES   ((size_t)16 << 20)
 
@@ -338,10 +340,57 @@ bool cq_worker_idle(cq_worker *worker)
     return atomic_load(&worker->fetcher.idle);
 }
 
+static bool has_pulse(cq_pulse *pulse, uint64_t turns, int64_t patience_ns)
+{
+    int64_t now_ns = cq_mono_ns();
+
+    if (pulse->since_ns == 0 || pulse->turns != turns)
+        *pulse = (cq_pulse){ turns, now_ns };
+    return now_ns - pulse->since_ns <= patience_ns;
+}
+
+/* An idle fetcher sleeps for as long as nothing happens: it is woken when it has slept
+ * for half of the patience. */
+bool cq_worker_is_alive(cq_worker *worker)
+{
+    int64_t patience_ns = worker->options->heartbeat_ms * MISSED_BEATS * CQ_NS_PER_MS;
+    cq_pulse *fetcher = &worker->pulses[0], *heartbeat = &worker->pulses[1];
+    uint64_t turns = atomic_load(&worker->fetcher.turns);
+
+    if (fetcher->turns == turns && cq_mono_ns() - fetcher->since_ns > patience_ns / 2)
+        cq_fetcher_poke(&worker->fetcher);
+    return has_pulse(fetcher, turns, patience_ns) &
+           has_pulse(heartbeat, atomic_load(&worker->heartbeat.turns), patience_ns);
+}
+
 static void abort_attempt(cronq_attempt *attempt, void *arg)
 {
     (void)arg;
     cq_attempt_cancel(attempt, CQ_ABORTED);
+}
+
+void cq_worker_set_hurry(cq_worker *worker, const atomic_bool *hurried)
+{
+    worker->hurried = hurried;
+}
+
+static bool is_hurried(const cq_worker *worker)
+{
+    return worker->hurried && atomic_load(worker->hurried);
+}
+
+/* In slices: who hurries it may not wake anybody. */
+static bool wait_for_handlers(cq_worker *worker, int64_t until_ns)
+{
+    bool ended = false;
+
+    while (!ended && !is_hurried(worker) && cq_mono_ns() < until_ns) {
+        int64_t slice_ns = cq_mono_ns() + HURRY_LOOK_MS * CQ_NS_PER_MS;
+
+        ended = cq_fetcher_wait_end(&worker->fetcher,
+                                    slice_ns < until_ns ? slice_ns : until_ns);
+    }
+    return ended;
 }
 
 /* The fetcher ends by itself once every attempt is answered for. */
@@ -353,7 +402,7 @@ static void end_fetching(cq_worker *worker)
     atomic_store(&fetcher->stopping, true);
     cq_worker_quiet(worker);
     cq_aggregator_quiet(&worker->aggregator);
-    if (!cq_fetcher_wait_end(fetcher, until_ns)) {
+    if (!wait_for_handlers(worker, until_ns)) {
         cq_live_each(&worker->live, abort_attempt, NULL);
         until_ns = cq_mono_ns() + ABORT_PATIENCE_MS * CQ_NS_PER_MS;
         if (!cq_fetcher_wait_end(fetcher, until_ns)) {
@@ -362,6 +411,8 @@ static void end_fetching(cq_worker *worker)
         }
     }
     cq_fetcher_join(fetcher);
+    if (is_hurried(worker))
+        until_ns = cq_mono_ns() + ABORT_PATIENCE_MS * CQ_NS_PER_MS;
     cq_aggregator_wait(&worker->aggregator, until_ns);
     if (until_ns < cq_mono_ns() + ABORT_PATIENCE_MS * CQ_NS_PER_MS)
         until_ns = cq_mono_ns() + ABORT_PATIENCE_MS * CQ_NS_PER_MS;

@@ -38,6 +38,14 @@ void cq_worker_set_ledger(cq_worker *worker, struct cq_ledger *ledger);
 cronq_status cq_worker_start(cq_worker *worker, cronq_error *err);
 void cq_worker_quiet(cq_worker *worker);
 
+/* Does its engine, the fetcher and the heartbeat, still go round? Asked by one thread at
+ * a time, now and then; false once one of them did not for six beats. */
+bool cq_worker_is_alive(cq_worker *worker);
+
+/* A stop waits for no handler any longer once this is true. Borrowed; before the start.
+ */
+void cq_worker_set_hurry(cq_worker *worker, const atomic_bool *hurried);
+
 /* What it has done so far; lives as long as the worker. */
 const cq_worker_counters *cq_worker_counts(const cq_worker *worker);
 
