@@ -3,6 +3,7 @@
 #include "conformance/cases.h"
 
 #include "base/clock.h"
+#include "codec/message.h"
 
 #include <stdio.h>
 
@@ -213,7 +214,90 @@ static void what_can_not_be_merged_is_archived(void **state)
     assert_int_equal(counts.aggregating, 0);
 }
 
+static cronq_status push_unique(cq_broker *broker, const char *id)
+{
+    cq_message message = { .type = CQ_STR("t"),
+                           .id = cq_str_of(id),
+                           .queue = QUEUE,
+                           .unique_key = CQ_STR("asynq:{q}:unique:t:x"),
+                           .timeout_s = 60 };
+    cq_push item = { .kind = CQ_PUSH_GROUP,
+                     .queue = QUEUE,
+                     .id = message.id,
+                     .group = CQ_STR("G"),
+                     .unique_key = message.unique_key,
+                     .unique_ttl_s = 3600 };
+    cronq_status status;
+    cq_buf buf;
+
+    cq_buf_init(&buf, 4096);
+    assert_int_equal(cq_message_encode(&message, &buf, NULL), CRONQ_OK);
+    item.message = (cronq_bytes){ buf.data, buf.len };
+    status = conformance_push_item(broker, &item);
+    cq_buf_release(&buf);
+    return status;
+}
+
+/* All of them go, with the locks they hold, and nothing comes in their place. */
+static void a_set_may_be_dropped(void **state)
+{
+    const cq_group_rules rules = { .grace_s = 0 };
+    cq_broker *broker = broker_of(state);
+
+    assert_int_equal(push_unique(broker, "a"), CRONQ_OK);
+    assert_int_equal(push_unique(broker, "b"), CRONQ_EDUP);
+    assert_int_equal(take(broker, &set_1, &rules, after_s(1)), 1);
+    assert_int_equal(
+        broker->ops->finish_set(broker, &set_1, nothing, NULL, 0, after_s(1), NULL),
+        CRONQ_OK);
+    assert_int_equal(conformance_counts(broker, "q").aggregating, 0);
+    assert_int_equal(conformance_counts(broker, "q").pending, 0);
+    assert_int_equal(push_unique(broker, "b"), CRONQ_OK);
+}
+
+/* Whoever has the id of the set may have it by a merge that was lost and found again. */
+static void a_merged_task_that_is_there_is_not_pushed_again(void **state)
+{
+    const cq_group_rules rules = { .grace_s = 0 };
+    cq_broker *broker = broker_of(state);
+    const char *id = "00000000-0000-4000-8000-000000000001";
+
+    push_grouped(broker, "a", "G");
+    conformance_push(broker, "q", id);
+    assert_int_equal(take(broker, &set_1, &rules, after_s(1)), 1);
+    assert_int_equal(broker->ops->finish_set(broker, &set_1, conformance_message("q", id),
+                                             NULL, 0, after_s(1), NULL),
+                     CRONQ_OK);
+    assert_int_equal(conformance_counts(broker, "q").pending, 1);
+    assert_int_equal(conformance_counts(broker, "q").aggregating, 0);
+    assert_int_equal(read(broker, &set_1), 0);
+}
+
+static void stale_sets_are_reclaimed_so_many_at_a_time(void **state)
+{
+    const cq_group_rules rules = { .grace_s = 0, .max_size = 1 };
+    cq_broker *broker = broker_of(state);
+    const cq_set *sets[] = { &set_1, &set_2 };
+    size_t reclaimed = 99;
+
+    push_grouped(broker, "a", "G");
+    push_grouped(broker, "b", "G");
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(take(broker, sets[i], &rules, after_s(1)), 1);
+    for (size_t left = 3; left-- > 0;) {
+        assert_int_equal(
+            broker->ops->reclaim_sets(broker, QUEUE, after_s(999), 1, &reclaimed, NULL),
+            CRONQ_OK);
+        assert_int_equal(reclaimed, left > 0);
+    }
+    assert_int_equal(due(broker, &rules, after_s(999)), 1);
+    assert_int_equal(conformance_counts(broker, "q").groups, 1);
+}
+
 const conformance_case conformance_group_cases[] = {
+    CONFORMANCE_CASE(a_set_may_be_dropped),
+    CONFORMANCE_CASE(a_merged_task_that_is_there_is_not_pushed_again),
+    CONFORMANCE_CASE(stale_sets_are_reclaimed_so_many_at_a_time),
     CONFORMANCE_CASE(a_group_is_due_by_grace_delay_or_size),
     CONFORMANCE_CASE(a_merged_task_takes_the_place_of_its_set),
     CONFORMANCE_CASE(a_stale_set_goes_back_to_its_group),
