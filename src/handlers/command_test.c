@@ -2,6 +2,7 @@
 /* command_test.c - commands as tasks of a real worker on a real redis-server. */
 #include "base/clock.h"
 #include "base/thread.h"
+#include "support/patience.h"
 #include "support/redis_server.h"
 
 #include <cronq/client.h>
@@ -68,7 +69,7 @@ static void start(fixture *f, const cronq_command_options *options)
                           CRONQ_SERVER_OPTIONS(.concurrency = 2, .on_error = keep_error,
                                                .on_error_arg = f,
                                                .logger = { keep_log, f, CRONQ_LOG_WARN },
-                                               .shutdown_timeout_ms = 100),
+                                               .shutdown_timeout_ms = 100 * PATIENCE),
                           &f->server, &err),
          &err);
     must(cronq_client_new(redis_server_uri(f->redis), NULL, &f->client, &err), &err);

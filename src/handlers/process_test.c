@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/thread.h"
+#include "support/patience.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -402,6 +403,8 @@ static void threads_leave_no_descriptor_and_no_zombie(void **state)
     void *failed;
 
     (void)state;
+    if (UNDER_TSAN)
+        skip();
     for (size_t i = 0; i < ROWS(threads); i++)
         assert_int_equal(cq_thread_start(&threads[i], "run", run_some, NULL, NULL), 0);
     for (size_t i = 0; i < ROWS(threads); i++) {

@@ -13,6 +13,13 @@
 #define PATIENCE 8
 #endif
 
+/* It has a thread of its own, and is lost in the child of a vfork of several threads. */
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#else
+#define UNDER_TSAN 0
+#endif
+
 #ifndef PATIENCE
 #define PATIENCE 1
 #endif

@@ -2,6 +2,8 @@
 /* support/sentinel.c - a master, two replicas and three sentinels of a test's own. */
 #include "support/sentinel.h"
 
+#include "support/patience.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -112,9 +114,9 @@ void sentinel_group_start(sentinel_group *group, const char *extra_config)
     }
     snprintf(config, sizeof config,
              "sentinel monitor cronq 127.0.0.1 %u 2\n"
-             "sentinel down-after-milliseconds cronq 500\n"
+             "sentinel down-after-milliseconds cronq %d\n"
              "sentinel failover-timeout cronq 3000\nsentinel parallel-syncs cronq 2\n",
-             redis_server_port(group->servers[0]));
+             redis_server_port(group->servers[0]), PATIENCE > 1 ? 2000 : 500);
     for (size_t i = 0; i < SENTINELS; i++)
         group->sentinels[i] = redis_server_start_sentinel(config);
     snprintf(group->uri, sizeof group->uri,
