@@ -336,7 +336,8 @@ static int work(const cq_cli *cli, worker_parts *worker)
         status = cronq_server_drain(worker->server, &err);
     else
         status = cronq_server_run(worker->server, &err);
-    if (status == CRONQ_ECANCELED && atomic_load(worker->is_reload))
+    /* Also when the stop came before the start. */
+    if (status && atomic_load(worker->is_reload))
         return AGAIN;
     return status ? report(cli, &err) : CQ_CLI_OK;
 }
