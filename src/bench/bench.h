@@ -123,7 +123,14 @@ cronq_status cq_bench_push(const cq_bench_options *options, const char *queue,
                            uint32_t threads, bool in_batches, cronq_error *err);
 
 /* process.c: work a queue off with cronq; PUSHING: which is filled meanwhile. */
-enum { CQ_BENCH_AHEAD = 1, CQ_BENCH_METRICS = 2, CQ_BENCH_PUSHING = 4 };
+enum {
+    CQ_BENCH_AHEAD = 1,
+    CQ_BENCH_METRICS = 2,
+    CQ_BENCH_PUSHING = 4,
+    CQ_BENCH_OBSERVED = 8,         /* metrics, one trace in 100 exported, logs at info */
+    CQ_BENCH_RECEIVER_SILENT = 16, /* of the traces: takes them, and never answers */
+    CQ_BENCH_RECEIVER_GONE = 32
+};
 cronq_status cq_bench_process(const cq_bench_options *options, const char *queue,
                               int flags, cq_bench_sample *out, cronq_error *err);
 

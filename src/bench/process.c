@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "bench/bench.h"
+#include "bench/gear.h"
 
 #include <cronq/server.h>
 #include <stdatomic.h>
@@ -65,20 +66,19 @@ cronq_status cq_bench_process_queues(const cq_bench_options *options,
                                      cq_bench_sample *out, cronq_error *err)
 {
     struct run run = { .task_count = options->task_count };
-    cronq_metrics *metrics = NULL;
     cronq_server *server = NULL;
+    cq_bench_gear gear;
     cq_bench_meter meter;
-    cronq_status status = CRONQ_OK;
+    cronq_status status = cq_bench_gear_open(&gear, flags, err);
 
-    if (flags & CQ_BENCH_METRICS)
-        status = cronq_metrics_new(&metrics, err);
     if (!status)
         status = cronq_server_new(
             options->uri,
             CRONQ_SERVER_OPTIONS(.queues = queues, .queue_count = count,
                                  .concurrency = options->concurrency,
                                  .no_take_ahead = !(flags & CQ_BENCH_AHEAD),
-                                 .metrics = metrics),
+                                 .metrics = gear.metrics, .tracer = gear.tracer,
+                                 .logger = gear.logger),
             &server, err);
     cq_bench_meter_start(&meter, options->uri);
     if (!status)
@@ -88,6 +88,6 @@ cronq_status cq_bench_process_queues(const cq_bench_options *options,
     out->value = (double)options->task_count * (double)CQ_NS_PER_S /
                  (double)(run.last_ns - run.first_ns + 1);
     cronq_server_free(server);
-    cronq_metrics_free(metrics);
+    cq_bench_gear_close(&gear);
     return status;
 }

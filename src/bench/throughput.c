@@ -64,6 +64,17 @@ static const cq_bench_series flow_series[] = {
     { "cronq", "pushed and worked off at once", "tasks/s", flow, 0, NULL, 60000, false },
 };
 
+/* What it costs to be watched, and what it costs when nobody takes the traces. */
+static const cq_bench_series observed_series[] = {
+    { "off", "nothing watches", "tasks/s", process, CQ_BENCH_AHEAD, NULL, 0, false },
+    { "on", "metrics, traces, logs", "tasks/s", process,
+      CQ_BENCH_AHEAD | CQ_BENCH_OBSERVED, "off", 0.92, false },
+    { "silent", "receiver never answers", "tasks/s", process,
+      CQ_BENCH_AHEAD | CQ_BENCH_OBSERVED | CQ_BENCH_RECEIVER_SILENT, "on", 0.97, false },
+    { "gone", "receiver is gone", "tasks/s", process,
+      CQ_BENCH_AHEAD | CQ_BENCH_OBSERVED | CQ_BENCH_RECEIVER_GONE, "on", 0.97, false },
+};
+
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 cronq_status cq_bench_throughput(const cq_bench_options *options, cq_bench_report *report,
@@ -77,5 +88,8 @@ cronq_status cq_bench_throughput(const cq_bench_options *options, cq_bench_repor
     if (!status)
         status = cq_bench_rounds(options, "flow", flow_series, COUNT(flow_series), report,
                                  err);
+    if (!status)
+        status = cq_bench_rounds(options, "observed", observed_series,
+                                 COUNT(observed_series), report, err);
     return status;
 }

@@ -193,10 +193,86 @@ static void a_trace_goes_through_both_processes(void **state)
     clean_up(&s);
 }
 
+/* ---- retries that are linked ---- */
+
+static cronq_status fail_once(cronq_attempt *attempt, void *arg)
+{
+    (void)arg;
+    return cronq_attempt_retry_count(attempt) ? CRONQ_OK : CRONQ_EFAILED;
+}
+
+static int64_t at_once(int32_t retry_count, const cronq_error *why, const char *type,
+                       void *arg)
+{
+    (void)retry_count;
+    (void)why;
+    (void)type;
+    (void)arg;
+    return 1;
+}
+
+static void work_with_links(stage *s)
+{
+    char url[64];
+    cronq_server *server;
+    cronq_error err;
+
+    s->redis = redis_server_start(NULL);
+    s->receiver = otlp_receiver_start(OTLP_TAKES);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/v1/traces",
+             (unsigned)otlp_receiver_port(s->receiver));
+    must(cronq_otlp_new(
+             CRONQ_OTLP_OPTIONS(.service_name = "shop", .url = url, .delay_ms = 50),
+             &s->otlp, &err),
+         &err);
+    must(cronq_tracer_new(CRONQ_TRACER_OPTIONS(.write = cronq_otlp_write,
+                                               .write_arg = s->otlp, .retry_links = true),
+                          &s->tracer, &err),
+         &err);
+    must(cronq_client_new(redis_server_uri(s->redis),
+                          CRONQ_CLIENT_OPTIONS(.tracer = s->tracer), &s->client, &err),
+         &err);
+    push(s, CRONQ_TASK(.type = "twice", .traceparent = UPSTREAM));
+    must(cronq_server_new(
+             redis_server_uri(s->redis),
+             CRONQ_SERVER_OPTIONS(.tracer = s->tracer, .retry_delay = at_once), &server,
+             &err),
+         &err);
+    must(cronq_server_add(server, "twice", fail_once, NULL, NULL, &err), &err);
+    must(cronq_server_start(server, &err), &err);
+    otlp_receiver_await(s->receiver, "cron-consumer-twice", 1);
+    must(cronq_server_stop(server, &err), &err);
+    cronq_server_free(server);
+}
+
+static void a_retry_has_its_own_trace_and_a_link_when_asked(void **state)
+{
+    received_span sent, first, again;
+    stage s = { 0 };
+
+    (void)state;
+    work_with_links(&s);
+    sent = otlp_receiver_await(s.receiver, "cron-producer-twice", 0);
+    first = otlp_receiver_await(s.receiver, "cron-consumer-twice", 0);
+    again = otlp_receiver_await(s.receiver, "cron-consumer-twice", 1);
+    assert_below(&first, &sent);
+    assert_string_equal(first.link, "");
+    assert_string_not_equal(again.trace_id, sent.trace_id);
+    assert_string_equal(again.parent_id, "");
+    assert_string_equal(again.link, sent.span_id);
+    assert_has(again.attributes, ";retry=1;");
+    cronq_client_free(s.client);
+    cronq_tracer_free(s.tracer);
+    cronq_otlp_free(s.otlp);
+    otlp_receiver_stop(s.receiver);
+    redis_server_stop(s.redis);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_trace_goes_through_both_processes),
+        cmocka_unit_test(a_retry_has_its_own_trace_and_a_link_when_asked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
