@@ -49,6 +49,7 @@ static void peer_came_or_went(void *arg, struct MHD_Connection *connection,
         *(server->newest ? &server->newest->next : &server->oldest) = peer;
         server->newest = peer;
         *context = peer;
+        server->came++;
         return;
     }
     if (!peer)
@@ -72,13 +73,15 @@ static void cut_overdue(cronq_devserver *server)
     }
 }
 
-static int timeout_ms(cronq_devserver *server)
+/* Where its limit was reached, libmicrohttpd listens again only in the next run after
+ * peers have gone: as long as some come or are there, that run must follow. */
+static int timeout_ms(cronq_devserver *server, bool is_settled)
 {
     MHD_UNSIGNED_LONG_LONG wanted_ms = LOOK_MS;
 
     if (MHD_get_timeout(server->daemon, &wanted_ms) == MHD_YES && wanted_ms < LOOK_MS)
         return (int)wanted_ms;
-    return server->oldest ? LOOK_MS : -1;
+    return is_settled ? -1 : LOOK_MS;
 }
 
 static void *serve(void *arg)
@@ -88,12 +91,17 @@ static void *serve(void *arg)
         MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     struct pollfd fds[2] = { { .fd = info->epoll_fd, .events = POLLIN },
                              { .fd = server->news.fd, .events = POLLIN } };
+    bool is_settled = true;
 
     while (!atomic_load(&server->ending)) {
-        poll(fds, 2, timeout_ms(server));
+        bool was_held = server->oldest != NULL;
+        uint64_t came = server->came;
+
+        poll(fds, 2, timeout_ms(server, is_settled));
         cq_event_clear(&server->news);
         MHD_run(server->daemon);
         cut_overdue(server);
+        is_settled = !was_held && !server->oldest && came == server->came;
     }
     return NULL;
 }

@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #define ANSWER_BYTES (256 * 1024)
+#define CROWD        200 /* above the limit, below that and the backlog */
 
 static cronq_metrics *metrics;
 static cronq_devserver *server;
@@ -320,6 +321,28 @@ static void many_slow_peers_of_one_address_hold_up_nobody(void **state)
     free(fds);
 }
 
+/* More than there is room for come, and leave at once: nobody is there who would wake it.
+ */
+static void after_a_crowd_it_listens_again(void **state)
+{
+    int fds[CROWD];
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < CROWD; i++) {
+            char source[32];
+
+            snprintf(source, sizeof source, "127.0.1.%d", 1 + i);
+            fds[i] = connect_from(source);
+        }
+        cq_sleep_ms(50);
+        for (int i = 0; i < CROWD; i++)
+            close(fds[i]);
+        cq_sleep_ms(50);
+        assert_int_equal(get("/healthz"), 200);
+    }
+}
+
 static void bad_options_are_refused(void **state)
 {
     static const struct {
@@ -378,6 +401,7 @@ int main(void)
         WITH_SERVER(a_header_without_end_is_refused),
         WITH_SERVER(a_store_that_hangs_does_not_hold_up_health),
         WITH_SERVER(a_free_leaves_nobody_hanging),
+        WITH_SERVER(after_a_crowd_it_listens_again),
         cmocka_unit_test(bad_options_are_refused),
         WITH_SERVER(a_port_that_is_taken_is_an_error),
         WITH_SERVER(many_slow_peers_of_one_address_hold_up_nobody),

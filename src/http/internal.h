@@ -64,6 +64,7 @@ struct cronq_devserver {
     cq_event news; /* for the server's thread: an answer is there, or it is to end */
     atomic_bool ending;
     cq_peer *oldest, *newest; /* the server's thread's */
+    uint64_t came;            /* peers, ever */
 
     pthread_mutex_t mutex;
     pthread_cond_t more;

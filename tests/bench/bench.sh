@@ -22,6 +22,14 @@ awk -v ratio="$ratio" 'BEGIN { exit !(ratio >= 0.06) }' ||
     broken "the throughput is 0.06 of the bare loop's or more (it was $ratio)"
 echo "throughput beside the bare loop: $ratio (at least 0.06)"
 
+expect 0 "$CRONQ" -u "$uri" --json bench throughput --rounds 1 --tasks 20000 --only observed
+for row in on silent gone; do
+    ratio=$(json observed $row ratio median)
+    awk -v ratio="$ratio" 'BEGIN { exit !(ratio >= 0.09) }' ||
+        broken "being watched costs little, $row (the ratio was $ratio)"
+    echo "throughput while watched, $row: $ratio (at least 0.09)"
+done
+
 expect 0 "$CRONQ" -u "$uri" --json queue ls
 same '[]' "$out"
 expect 2 "$CRONQ" -u "$uri" bench throughput --rounds 0

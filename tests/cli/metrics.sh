@@ -12,6 +12,7 @@ WorkConf: {Concurrency: 4, ShutdownTimeout: 1s}
 DevServer: {Port: $port}
 Tasks:
   - {Pattern: good, Command: ["true"]}
+  - {Pattern: slow, Command: [sleep, "60"]}
   - {Pattern: bad, Command: [sh, -c, "exit 1"]}
   - {Pattern: never, Command: [sh, -c, "exit 65"]}
   - {Pattern: tick, Cron: "@every 1s", Command: ["true"], Name: ticker}
@@ -69,6 +70,11 @@ within 10 ask 'sum(cron_server_scheduler_trigger_total{task_type="tick"}) > bool
 within 10 ask 'sum(cronq_schedule_lateness_seconds_count) > bool 1' 1
 within 10 ask 'sum(cronq_pickup_latency_seconds_count) > bool 9' 1
 within 10 ask 'cronq_store_up' 1
+within 10 ask 'asynq_queue_memory_usage_approx_bytes{queue="default"} > bool 1000' 1
+expect 0 "$CRONQ" push -u "$uri" --id stopped slow x
+within 10 ask 'sum(cron_active_workers{task_type="slow"})' 1
+expect 0 "$CRONQ" cancel -u "$uri" -q default stopped
+within 20 ask 'sum(cronq_cancelled_tasks_total)' 1
 within 10 ask 'up{job="cronq"}' 1
 within 10 ask 'process_start_time_seconds > bool 1500000000' 1
 

@@ -200,13 +200,14 @@ static double time_tasks(scene *s)
 static bool is_healthy(uint16_t port)
 {
     static const char request[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    const struct timeval patience = { .tv_sec = 5 };
     int fd = come(port, 777);
     char answer[64] = "";
     bool is_well;
 
     fcntl(fd, F_SETFL, 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = 5 },
-               sizeof(struct timeval));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     is_well = send(fd, request, strlen(request), MSG_NOSIGNAL) > 0 &&
               recv(fd, answer, sizeof answer - 1, 0) > 0 && strstr(answer, " 200 ");
     close(fd);
