@@ -73,7 +73,7 @@ within 10 ask 'cronq_store_up' 1
 within 10 ask 'asynq_queue_memory_usage_approx_bytes{queue="default"} > bool 1000' 1
 expect 0 "$CRONQ" push -u "$uri" --id stopped slow x
 within 10 ask 'sum(cron_active_workers{task_type="slow"})' 1
-expect 0 "$CRONQ" cancel -u "$uri" -q default stopped
+expect 0 "$CRONQ" cancel -u "$uri" -q default --yes stopped
 within 20 ask 'sum(cronq_cancelled_tasks_total)' 1
 within 10 ask 'up{job="cronq"}' 1
 within 10 ask 'process_start_time_seconds > bool 1500000000' 1
