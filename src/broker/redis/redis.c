@@ -2,8 +2,8 @@
 /* broker/redis/redis.c - opening and freeing the Redis broker, its scripts, its clock.
  *
  * Invariants: scripts do not change after opening. The clock is the monotonic one plus
- * offset_ns, which each new connection and sync_clock measure by TIME; before the first
- * connection this machine's wall clock stands in. */
+ * offset_ns, which each new connection and sync_clock measure by TIME; while the store
+ * was not reached yet this machine's wall clock stands in. */
 #include "broker/redis/redis.h"
 
 #include "base/clock.h"
@@ -145,8 +145,23 @@ static cronq_status sync_clock(cq_broker *broker, cronq_error *err)
     return status;
 }
 
+/* The first who asks for the time connects: by this machine's clock, should it be wrong,
+ * other workers' leases would be over and delayed tasks due. */
+static void ask_for_time(cq_redis *redis)
+{
+    cq_pool *pool;
+    cq_conn *conn;
+
+    if (cq_redis_pool_of(redis, CQ_STR(CQ_KEY_QUEUES), &pool, NULL) ||
+        cq_pool_take(pool, &conn, NULL))
+        return;
+    cq_pool_give(pool, conn);
+}
+
 static int64_t now_ns(cq_broker *broker)
 {
+    if (!atomic_load(&cq_redis_of(broker)->asked_for_time))
+        ask_for_time(cq_redis_of(broker));
     return cq_mono_ns() + atomic_load(&cq_redis_of(broker)->offset_ns);
 }
 
@@ -190,12 +205,13 @@ static cronq_status prepare(cq_conn *conn, void *arg, cronq_error *err)
     atomic_fetch_add(&redis->connection, 1);
     atomic_fetch_add(&redis->broker.opened_count, 1);
     status = sample_clock(conn, &sample, &why);
+    if (status && cq_conn_broken(conn))
+        return cq_fail(err, status, "%s", why.text);
     if (!status)
         believe(redis, sample);
-    else if (cq_conn_broken(conn))
-        return cq_fail(err, status, "%s", why.text);
     else
         CQ_DEBUG(&redis->logger, "the store does not tell the time: %s", why.text);
+    atomic_store(&redis->asked_for_time, true);
     return warn_of_eviction(redis, conn, err);
 }
 

@@ -87,6 +87,7 @@ typedef struct cq_redis {
     int64_t wait_timeout_ms;
     uint32_t max_redirects;
     int64_t patience_ms;         /* with a cluster that moves slots, in one operation */
+    _Atomic bool asked_for_time; /* the store was reached, and asked */
     _Atomic int64_t offset_ns;   /* of the store's clock to the monotonic one */
     _Atomic uint32_t connection; /* counts them: a new one may be of a new store */
     atomic_bool asked_for_eviction;
