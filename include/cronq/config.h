@@ -75,6 +75,7 @@ typedef struct cronq_config_task {
     const cronq_entry_options *entry;     /* what to push; NULL without cron_spec */
     size_t line, column;                  /* where it is in the file, from 1 */
     const cronq_http_options *http;       /* NULL: it is no request */
+    cronq_isolation isolation;            /* of what runs it */
 } cronq_config_task;
 
 /* OnArchive, for cronq_notice_new: one of the two, or neither; else NULL. */

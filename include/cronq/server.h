@@ -154,8 +154,8 @@ cronq_status cronq_aggregation_merge(cronq_aggregation *aggregation,
 typedef cronq_status cronq_aggregator_fn(cronq_aggregation *aggregation, void *arg,
                                          cronq_error *err);
 
-/* Called by cronq_server_run once the server has started, before it waits, and after the
- * stop. With supervision that is in the process that works, which a fork has made: what
+/* Called by cronq_server_run and _drain once the server has started, and after the stop.
+ * With supervision that is in the process that works, which a fork has made: what
  * may not be there before a fork (threads, connections) is made here. A status other than
  * OK stops the server; run returns it. */
 typedef cronq_status cronq_begin_fn(void *arg, cronq_error *err);
@@ -210,7 +210,7 @@ typedef struct cronq_server_options {
     /* cronq_server_run only: work in a forked process, and fork another when a handler
      * has crashed it. docs/crashes.md. */
     bool supervise;
-    cronq_begin_fn *on_begin;
+    cronq_begin_fn *on_begin; /* of run and drain */
     cronq_end_fn *on_end;
     void *on_begin_arg;
     int64_t restart_delay_ms; /* 0: 1,000; internal: before the fourth start in a minute,

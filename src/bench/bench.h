@@ -122,14 +122,16 @@ extern const cq_bench_series cq_bench_held_series[2];
 cronq_status cq_bench_push(const cq_bench_options *options, const char *queue,
                            uint32_t threads, bool in_batches, cronq_error *err);
 
-/* process.c: work a queue off with cronq; PUSHING: which is filled meanwhile. */
+/* process.c: work a queue off with cronq; PUSHING: which is filled meanwhile; CHILDREN:
+ * handlers are called in child processes. */
 enum {
     CQ_BENCH_AHEAD = 1,
     CQ_BENCH_METRICS = 2,
     CQ_BENCH_PUSHING = 4,
     CQ_BENCH_OBSERVED = 8,         /* metrics, one trace in 100 exported, logs at info */
     CQ_BENCH_RECEIVER_SILENT = 16, /* of the traces: takes them, and never answers */
-    CQ_BENCH_RECEIVER_GONE = 32
+    CQ_BENCH_RECEIVER_GONE = 32,
+    CQ_BENCH_CHILDREN = 64,
 };
 cronq_status cq_bench_process(const cq_bench_options *options, const char *queue,
                               int flags, cq_bench_sample *out, cronq_error *err);

@@ -7,6 +7,7 @@
 
 #include <cronq/server.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 
 #define PATIENCE_MS 300000
 
@@ -32,10 +33,16 @@ static cronq_status count_task(cronq_attempt *attempt, void *arg)
 }
 
 static cronq_status work_off(cronq_server *server, const cq_bench_options *options,
-                             const char *pushed_to, struct run *run, cronq_error *err)
+                             const cronq_queue *queues, int flags, struct run *run,
+                             cronq_error *err)
 {
+    const char *pushed_to = flags & CQ_BENCH_PUSHING ? queues[0].name : NULL;
+    cronq_isolation isolation =
+        flags & CQ_BENCH_CHILDREN ? CRONQ_ISOLATION_PROCESS : CRONQ_ISOLATION_THREAD;
     int64_t until_ms = cq_mono_ms() + PATIENCE_MS;
-    cronq_status status = cronq_server_add(server, "bench", count_task, run, NULL, err);
+    cronq_status status =
+        cronq_server_add(server, "bench", count_task, run,
+                         CRONQ_HANDLER_OPTIONS(.isolation = isolation), err);
 
     if (!status)
         status = cronq_server_start(server, err);
@@ -65,12 +72,20 @@ cronq_status cq_bench_process_queues(const cq_bench_options *options,
                                      const cronq_queue *queues, size_t count, int flags,
                                      cq_bench_sample *out, cronq_error *err)
 {
-    struct run run = { .task_count = options->task_count };
+    struct run *run = mmap(NULL, sizeof *run, PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_ANONYMOUS, -1, 0); /* with children */
     cronq_server *server = NULL;
     cq_bench_gear gear;
     cq_bench_meter meter;
     cronq_status status = cq_bench_gear_open(&gear, flags, err);
 
+    if (!status && run == MAP_FAILED)
+        status = cq_fail_nomem(err);
+    if (status) {
+        cq_bench_gear_close(&gear);
+        return status;
+    }
+    run->task_count = options->task_count;
     if (!status)
         status = cronq_server_new(
             options->uri,
@@ -82,12 +97,12 @@ cronq_status cq_bench_process_queues(const cq_bench_options *options,
             &server, err);
     cq_bench_meter_start(&meter, options->uri);
     if (!status)
-        status = work_off(server, options,
-                          flags & CQ_BENCH_PUSHING ? queues[0].name : NULL, &run, err);
+        status = work_off(server, options, queues, flags, run, err);
     cq_bench_meter_costs(&meter, options->uri, options->task_count, out);
     out->value = (double)options->task_count * (double)CQ_NS_PER_S /
-                 (double)(run.last_ns - run.first_ns + 1);
+                 (double)(run->last_ns - run->first_ns + 1);
     cronq_server_free(server);
     cq_bench_gear_close(&gear);
+    munmap(run, sizeof *run);
     return status;
 }

@@ -44,6 +44,8 @@ static const cq_bench_series process_series[] = {
       CQ_BENCH_AHEAD | CQ_BENCH_METRICS, "cronq", 0, false },
     { "not_ahead", "cronq, nothing taken ahead", "tasks/s", process, 0, "bare", 0,
       false },
+    { "children", "cronq, handlers in processes", "tasks/s", process,
+      CQ_BENCH_AHEAD | CQ_BENCH_CHILDREN, "cronq", 0, false },
 };
 
 /* Pushed in batches by one thread while ten handlers work. */

@@ -3,7 +3,8 @@
  *
  * The parts are made in the order of the struct and freed in reverse, but for the signal
  * thread, which uses the server and goes first. The signals that it takes are blocked
- * before any other thread exists.
+ * before any other thread exists. Threads are made by begin, in the process that works: a
+ * supervisor can be forked as long as there are none.
  *
  * SIGHUP: a good new file stops the server, and everything is made once more of it. What
  * says so is shared with processes that are forked, since those may be who work. */
@@ -122,19 +123,21 @@ static void *take_signals(void *arg)
 }
 
 /* Those that cronq_server_run does not take, and without it also those that end it. */
-static cronq_status start_signal_thread(worker_parts *worker, bool drain,
-                                        cronq_error *err)
+static void block_signals(worker_parts *worker, bool drain)
 {
-    int code;
-
     sigemptyset(&worker->signals);
     sigaddset(&worker->signals, SIGHUP);
     if (drain) {
         sigaddset(&worker->signals, SIGTERM);
         sigaddset(&worker->signals, SIGINT);
     }
-    pthread_sigmask(SIG_BLOCK, &worker->signals, NULL);
-    code = pthread_create(&worker->signal_thread, NULL, take_signals, worker);
+    sigprocmask(SIG_BLOCK, &worker->signals, NULL);
+}
+
+static cronq_status start_signal_thread(worker_parts *worker, cronq_error *err)
+{
+    int code = pthread_create(&worker->signal_thread, NULL, take_signals, worker);
+
     if (code)
         return cq_fail_errno(err, CRONQ_EIO, code, "cannot start a thread");
     worker->signal_thread_runs = true;
@@ -288,6 +291,31 @@ static cronq_status make_notice(worker_parts *worker, cronq_error *err)
     return cronq_notice_new(command, http, &worker->notice, err);
 }
 
+/* In the process that works: what must not be there before a fork. */
+static cronq_status begin(void *arg, cronq_error *err)
+{
+    worker_parts *worker = arg;
+    cronq_status status = start_signal_thread(worker, err);
+
+    if (!status)
+        status = start_devserver(worker, err);
+    return status ? status
+                  : cq_herald_start(&worker->herald, worker->server, worker->is_reload,
+                                    &worker->logger, err);
+}
+
+/* Under a supervisor this process ends right after. */
+static void end(void *arg)
+{
+    worker_parts *worker = arg;
+
+    cq_herald_stop(&worker->herald);
+    cronq_devserver_free(worker->devserver);
+    worker->devserver = NULL;
+    cq_telemetry_stop(&worker->telemetry);
+    worker->telemetry = (cq_telemetry){ 0 };
+}
+
 static int make(const cq_cli *cli, worker_parts *worker, const char *path)
 {
     cronq_server_options options;
@@ -313,8 +341,11 @@ static int make(const cq_cli *cli, worker_parts *worker, const char *path)
     options.logger = worker->logger;
     options.metrics = worker->metrics;
     options.tracer = worker->telemetry.tracer;
-    if (cronq_server_new(uri, &options, &worker->server, &err) ||
-        start_signal_thread(worker, worker->is_drain, &err))
+    options.on_begin = begin;
+    options.on_end = end;
+    options.on_begin_arg = worker;
+    block_signals(worker, worker->is_drain);
+    if (cronq_server_new(uri, &options, &worker->server, &err))
         return report(cli, &err);
     return add_tasks(cli, worker, path);
 }
@@ -322,13 +353,8 @@ static int make(const cq_cli *cli, worker_parts *worker, const char *path)
 static int work(const cq_cli *cli, worker_parts *worker)
 {
     cronq_error err;
-    cronq_status status = start_devserver(worker, &err);
+    cronq_status status;
 
-    if (!status)
-        status = cq_herald_start(&worker->herald, worker->server, worker->is_reload,
-                                 &worker->logger, &err);
-    if (status)
-        return report(cli, &err);
     CQ_INFO(&worker->logger, "%s: process %ld of cronq %s works on %zu kinds of tasks",
             cronq_config_name(worker->config), (long)getpid(), cronq_version_string(),
             worker->tasks.count);

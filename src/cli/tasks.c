@@ -67,10 +67,14 @@ static cronq_status add(const cronq_config_task *task, const struct cq_work *wor
         handler = cronq_http_handle;
         arg = work->http;
     }
-    if (task->cron_spec)
-        return cronq_server_cron_add(server, task->cron_spec, task->pattern, handler, arg,
+    if (task->cron_spec && !handler)
+        return cronq_server_cron_add(server, task->cron_spec, task->pattern, NULL, NULL,
                                      task->entry, NULL, err);
-    return cronq_server_add(server, task->pattern, handler, arg, NULL, err);
+    return cronq_server_add(server, task->pattern, handler, arg,
+                            CRONQ_HANDLER_OPTIONS(.cron_spec = task->cron_spec,
+                                                  .entry = task->entry,
+                                                  .isolation = task->isolation),
+                            err);
 }
 
 cronq_status cq_tasks_add(const cq_tasks *tasks, const cronq_config *config,

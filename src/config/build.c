@@ -147,18 +147,24 @@ void cq_build_server(cq_build *build)
 {
     cronq_server_options *server = &build->content->server;
 
-    *server = *CRONQ_SERVER_OPTIONS(
-            .store = &build->content->store,
-            .namespace_name = text(build, CQ_K_WORK_NAMESPACE),
-            .concurrency = (uint32_t)number(build, CQ_K_WORK_CONCURRENCY),
-            .strict_priority = number(build, CQ_K_WORK_STRICT) != 0,
-            .seed_compat = number(build, CQ_K_WORK_COMPAT) == COMPAT_SEED,
-            .shutdown_timeout_ms = number(build, CQ_K_WORK_SHUTDOWN),
-            .task_check_interval_ms = number(build, CQ_K_WORK_CHECK),
-            .delayed_check_interval_ms = number(build, CQ_K_WORK_DELAYED),
-            .health_check_interval_ms = number(build, CQ_K_WORK_HEALTH),
-            .janitor_interval_ms = number(build, CQ_K_WORK_JANITOR),
-            .janitor_batch_count = (uint32_t)number(build, CQ_K_WORK_JANITOR_BATCH));
+    *server =
+        *CRONQ_SERVER_OPTIONS(.store = &build->content->store,
+                              .namespace_name = text(build, CQ_K_WORK_NAMESPACE),
+                              .concurrency =
+                                  (uint32_t)number(build, CQ_K_WORK_CONCURRENCY),
+                              .strict_priority = number(build, CQ_K_WORK_STRICT) != 0,
+                              .seed_compat =
+                                  number(build, CQ_K_WORK_COMPAT) == COMPAT_SEED,
+                              .supervise = !get(build, CQ_K_WORK_SUPERVISE)->given ||
+                                           number(build, CQ_K_WORK_SUPERVISE) != 0,
+                              .shutdown_timeout_ms = number(build, CQ_K_WORK_SHUTDOWN),
+                              .task_check_interval_ms = number(build, CQ_K_WORK_CHECK),
+                              .delayed_check_interval_ms =
+                                  number(build, CQ_K_WORK_DELAYED),
+                              .health_check_interval_ms = number(build, CQ_K_WORK_HEALTH),
+                              .janitor_interval_ms = number(build, CQ_K_WORK_JANITOR),
+                              .janitor_batch_count =
+                                  (uint32_t)number(build, CQ_K_WORK_JANITOR_BATCH));
     build_queues(build);
     build_retry(build);
     build_groups(build);

@@ -369,6 +369,8 @@ static void build_task(const task_build *t, cronq_config_task *out)
                                 .pattern = pattern->text,
                                 .command = build_command(t),
                                 .http = build_http(t),
+                                .isolation =
+                                    (cronq_isolation)get(t, CQ_K_TASK_ISOLATION)->number,
                                 .cron_spec = get(t, CQ_K_TASK_CRON)->text,
                                 .entry = build_entry(t),
                                 .line = t->section->mark.line,

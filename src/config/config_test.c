@@ -78,7 +78,8 @@ static void smallest_file_has_all_defaults(void **state)
     cronq_config *config = good("Name: a");
     const cronq_server_options *server = cronq_config_server_options(config);
     cronq_server_options wanted =
-        *CRONQ_SERVER_OPTIONS(.store = cronq_config_store_options(config));
+        *CRONQ_SERVER_OPTIONS(.store = cronq_config_store_options(config),
+                              .supervise = true);
     const cronq_log_file_options *log = cronq_config_log_options(config);
 
     (void)state;

@@ -114,6 +114,7 @@ X(WORK_CONCURRENCY, "WorkConf.Concurrency", INT, 0, 10000, NULL, "0", "tasks tha
 X(WORK_QUEUES, "WorkConf.Queues", WEIGHTS, 0, 1000, NULL, "{default: 1}", "queues to serve, each with its weight; a weight below 1 switches it off") \
 X(WORK_STRICT, "WorkConf.StrictPriority", BOOL, 0, 0, NULL, "false", "nothing is taken from a queue while one of more weight has tasks") \
 X(WORK_SHUTDOWN, "WorkConf.ShutdownTimeout", TIME, 0, CQ_TEN_YEARS_S, NULL, "8", "for running tasks when the worker stops; 0: the default") \
+X(WORK_SUPERVISE, "WorkConf.Supervise", BOOL, 0, 0, NULL, "true", "work in a forked process, and fork another when it has crashed") \
 X(WORK_HEALTH, "WorkConf.HealthCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "15", "between two looks at the store; 0: the default") \
 X(WORK_CHECK, "WorkConf.TaskCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "1", "between two looks for tasks where the store wakes nobody; 0: the default") \
 X(WORK_DELAYED, "WorkConf.DelayedTaskCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "5", "the same for tasks that become due; 0: the default") \
@@ -154,6 +155,7 @@ X(TASK_FILE_SIZE, "Tasks[].MaxFileMiB", INT, 0, 1048576, NULL, "0", "limit of ea
 X(TASK_OUTPUT, "Tasks[].OutputKiB", INT, 0, 1024, NULL, "64", "how much of its output, or of the answer, is kept as the result; 0: the default") \
 X(TASK_TIMEOUT, "Tasks[].Timeout", TIME, 0, CQ_TEN_YEARS_S, NULL, "1800 for entries, else none", "after which the command, or the request (30 s), is stopped; 0: the default") \
 X(TASK_CRON, "Tasks[].Cron", TEXT, 1, 1024, NULL, "", "when to push: five fields, six with seconds first, or @every and the like") \
+X(TASK_ISOLATION, "Tasks[].Isolation", CHOICE, 0, 0, "thread|process", "thread", "where what runs it is at home: in the worker, or in child processes of it") \
 X(TASK_NAME, "Tasks[].Name", TEXT, 1, 200, NULL, "a hash of the entry", "id of the entry") \
 X(TASK_ZONE, "Tasks[].TimeZone", TEXT, 1, 200, NULL, "Local", "zone of Cron, as in Europe/Paris") \
 X(TASK_OVERLAP, "Tasks[].Overlap", CHOICE, 0, 0, "allow|skip", "allow", "skip: no push while the last run is not over") \

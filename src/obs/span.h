@@ -27,6 +27,9 @@ void cq_span_identify(cronq_tracer *tracer, const cq_trace *parent, cq_span_id *
 /* It begins a trace of its own after all, sampled or not as it was. */
 void cq_span_leave(cronq_tracer *tracer, cq_span_id *id);
 
+/* In a process that was forked with it: no id may be there twice. */
+void cq_tracer_reseed(cronq_tracer *tracer);
+
 bool cq_tracer_links_retries(const cronq_tracer *tracer);
 
 #define CQ_SPAN_FIRST_ATTRIBUTES 24

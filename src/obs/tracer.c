@@ -43,12 +43,20 @@ static uint64_t threshold_of(double ratio)
                                     : (uint64_t)(ratio * 9223372036854775808.0);
 }
 
+void cq_tracer_reseed(cronq_tracer *tracer)
+{
+    cq_random random;
+
+    cq_random_init(&random);
+    tracer->low_seed = cq_random_next(&random);
+    tracer->high_seed = cq_random_next(&random);
+}
+
 cronq_status cronq_tracer_new(const cronq_tracer_options *options, cronq_tracer **out,
                               cronq_error *err)
 {
     cronq_tracer_options copy;
     cronq_tracer *tracer;
-    cq_random random;
     cronq_status status =
         cq_options_copy(&copy, sizeof copy, options, "cronq_tracer_options", err);
 
@@ -62,9 +70,7 @@ cronq_status cronq_tracer_new(const cronq_tracer_options *options, cronq_tracer 
     tracer = calloc(1, sizeof *tracer);
     if (!tracer)
         return cq_fail_nomem(err);
-    cq_random_init(&random);
-    tracer->low_seed = cq_random_next(&random);
-    tracer->high_seed = cq_random_next(&random);
+    cq_tracer_reseed(tracer);
     tracer->write = copy.write;
     tracer->write_arg = copy.write_arg;
     tracer->threshold = threshold_of(copy.sample_ratio);

@@ -66,12 +66,24 @@ static bool is_full(const cronq_otlp *otlp)
            otlp->options.queue_limit_count;
 }
 
+static void *run(void *arg);
+
+/* With the mutex held. Not before the first span: a process that has only made one may
+ * still be forked. */
+static bool has_thread(cronq_otlp *otlp)
+{
+    if (!otlp->thread_runs)
+        otlp->thread_runs =
+            cq_thread_start(&otlp->thread, "cronq-otlp", run, otlp, NULL) == CRONQ_OK;
+    return otlp->thread_runs;
+}
+
 /* With the mutex held. */
 static bool take(cronq_otlp *otlp, const cq_buf *span)
 {
     if (is_full(otlp) ||
         otlp->pending.len + span->len > otlp->options.queue_limit_bytes ||
-        atomic_load(&otlp->stopping))
+        atomic_load(&otlp->stopping) || !has_thread(otlp))
         return false;
     cq_buf_append(&otlp->pending, span->data, span->len);
     if (otlp->pending.status) {
@@ -374,9 +386,6 @@ static cronq_status start(cronq_otlp *otlp, const cronq_otlp_options *options,
     cq_buf_init(&otlp->request, bytes + otlp->resource.len + HEAD_ROOM_BYTES);
     if (!status)
         status = open_target(otlp, options, err);
-    if (!status)
-        status = cq_thread_start(&otlp->thread, "cronq-otlp", run, otlp, err);
-    otlp->thread_runs = status == CRONQ_OK;
     return status;
 }
 

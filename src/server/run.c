@@ -249,11 +249,17 @@ static cronq_status work_until_empty(cronq_server *server, cronq_error *err)
 
 cronq_status cronq_server_drain(cronq_server *server, cronq_error *err)
 {
+    const cronq_server_options *options = &server->options;
     cronq_status drained, stopped, status = cq_server_start(server, false, err);
 
     if (status)
         return status;
-    drained = work_until_empty(server, err);
+    drained =
+        options->on_begin ? options->on_begin(options->on_begin_arg, err) : CRONQ_OK;
+    if (!drained)
+        drained = work_until_empty(server, err);
     stopped = cronq_server_stop(server, drained ? NULL : err);
+    if (options->on_end)
+        options->on_end(options->on_begin_arg);
     return drained ? drained : stopped;
 }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "obs/metrics.h"
+#include "obs/span.h"
 #include "server/server.h"
 #include "worker/mourn.h"
 
@@ -179,6 +180,8 @@ static void work(supervisor *s, int report_fd, pid_t supervisor_pid)
         _exit(EXIT_FAILURE);
     close(s->signal_fd);
     sigprocmask(SIG_SETMASK, &s->before, NULL);
+    if (s->server->options.tracer)
+        cq_tracer_reseed(s->server->options.tracer);
     s->server->supervision = &supervision;
     err.code = cq_server_run_here(s->server, &err);
     shared->final = err;

@@ -56,12 +56,13 @@ expect 0 "$CRONQ" -u "$uri" push write
 within 20 grep -q one "$work/written"
 
 # A store that hangs is no reason to end the service; a service that hangs says nothing.
-kill -STOP "$server"
+worker=$(cut -d' ' -f1 "/proc/$server/task/$server/children")
+kill -STOP "$worker"
 sleep 0.3
 before=$(wc -l <"$work/told")
 sleep 1
 same "$before" "$(wc -l <"$work/told")"
-kill -CONT "$server"
+kill -CONT "$worker"
 within 20 told_times 'WATCHDOG=1' $((before + 2))
 
 # A file that is the same, one that is wrong, and two that fit only as far as they can be read.
