@@ -221,6 +221,8 @@ static int64_t crash_among_good_ones(struct world *world, const char *mode,
         panics += strncmp(text, "panic: ", 7) == 0;
     }
     assert_true(history_wait(world->history, "end", NULL, (size_t)good, ALL_DONE_MS));
+    push(world, "last", "plain"); /* a worker that only starts has nothing to tell */
+    assert_true(history_wait(world->history, "end", "last", 1, ALL_DONE_MS));
     assert_int_equal(process_end(pid, SIGTERM), 0);
     assert_int_equal(panic_total(world), panics);
     return judge_history(world, good);
