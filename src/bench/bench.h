@@ -28,7 +28,7 @@ typedef struct cq_bench_options {
 
 /* What one run of a series gave. Costs are a task's, CPU time of user and system. */
 typedef struct cq_bench_sample {
-    double value;
+    double value;            /* 0: it can not be measured here, and there is no row */
     double own_us, store_us; /* negative: not known */
     double allocations;      /* negative: not counted */
 } cq_bench_sample;
@@ -110,6 +110,14 @@ cronq_status cq_bench_latency(const cq_bench_options *options, uint32_t pick_up_
                               uint32_t due_count, cq_bench_report *report,
                               cronq_error *err);
 
+/* witness.c: redis-benchmark -P 16; a value of 0 where it can not run. */
+cq_bench_fn cq_bench_witness;
+/* idlers.c, Redis only: so many idle workers. */
+cronq_status cq_bench_idlers(const cq_bench_options *options, uint32_t many,
+                             uint32_t pushes, cq_bench_report *report, cronq_error *err);
+/* ticks.c: so many seconds. */
+cronq_status cq_bench_ticks(const cq_bench_options *options, uint32_t count,
+                            cq_bench_report *report, cronq_error *err);
 cronq_status cq_bench_push_run(const cq_bench_options *options, cq_bench_report *report,
                                cronq_error *err);
 

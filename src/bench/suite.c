@@ -166,8 +166,9 @@ static void make_row(const cq_bench_options *options, const char *section,
                      const results *all, cq_bench_report *report)
 {
     const results *other = find(series, all, count, series[index].beside);
-    cq_bench_row *row = new_row(report, section, &series[index]);
     results mine = all[index];
+    cq_bench_row *row =
+        mine.value[0] > 0 ? new_row(report, section, &series[index]) : NULL;
     double ratios[ROUNDS_LIMIT];
     uint32_t rounds = options->rounds;
 

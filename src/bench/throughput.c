@@ -38,6 +38,8 @@ static cronq_status process(const cq_bench_options *options,
 }
 
 static const cq_bench_series process_series[] = {
+    { "witness", "redis-benchmark -P 16, SET", "calls/s", cq_bench_witness, 0, NULL, 0,
+      false },
     { "bare", "bare loop", "tasks/s", process, BARE, NULL, 0, false },
     { "cronq", "cronq", "tasks/s", process, CQ_BENCH_AHEAD, "bare", 0.85, false },
     { "metrics", "cronq, with metrics", "tasks/s", process,

@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-#define OUT_LIMIT (1 << 20)
+#define OUT_LIMIT    (1 << 20)
+#define IDLER_PUSHES 50
 
 static const cq_cli_option throughput_options[] = {
     { "rounds", 'r', "N", CQ_CLI_INT, 1, 99, "5", "rounds; medians are of these", false },
@@ -35,6 +36,10 @@ static const cq_cli_option latency_options[] = {
       false },
     { "due", 'd', "N", CQ_CLI_INT, 0, 100000, "40", "tasks that fall due, four a second",
       false },
+    { "ticks", 't', "N", CQ_CLI_INT, 0, 3600, "5", "ticks of a cron entry, one a second",
+      false },
+    { "idlers", 'i', "N", CQ_CLI_INT, 0, 1000, "0",
+      "idle workers at one push, on Redis: what they send", false },
     { "workers", 'w', "N", CQ_CLI_INT, 1, 10000, "10", "handlers at once", false },
     { "svg", 0, "FILE", CQ_CLI_FILE, 0, 0, NULL, "draw it, too", false },
     { 0 },
@@ -115,6 +120,22 @@ static int run_scale(cq_cli *cli)
     return run_suite(cli, cq_bench_scale, (uint32_t)cq_cli_number(cli, "most", 0));
 }
 
+static cronq_status measure_latency(cq_cli *cli, const cq_bench_options *options,
+                                    cq_bench_report *report, cronq_error *err)
+{
+    uint32_t idlers = (uint32_t)cq_cli_number(cli, "idlers", 0);
+    cronq_status status =
+        cq_bench_latency(options, (uint32_t)cq_cli_number(cli, "count", 0),
+                         (uint32_t)cq_cli_number(cli, "due", 0), report, err);
+
+    if (!status)
+        status = cq_bench_ticks(options, (uint32_t)cq_cli_number(cli, "ticks", 0), report,
+                                err);
+    if (!status && idlers && !cq_bench_is_sqlite(options->uri))
+        status = cq_bench_idlers(options, idlers, IDLER_PUSHES, report, err);
+    return status;
+}
+
 static int run_latency(cq_cli *cli)
 {
     cq_bench_options options = {
@@ -126,8 +147,7 @@ static int run_latency(cq_cli *cli)
 
     if (!options.uri)
         return CQ_CLI_USAGE;
-    if (cq_bench_latency(&options, (uint32_t)cq_cli_number(cli, "count", 0),
-                         (uint32_t)cq_cli_number(cli, "due", 0), &report, &err))
+    if (measure_latency(cli, &options, &report, &err))
         return cq_cli_report(cli, &err);
     return show(cli, &report);
 }
