@@ -3,6 +3,7 @@
 BUILD ?= build
 MESONFLAGS ?=
 MINUTES ?= 20
+STORE ?=
 SEED ?=
 .DEFAULT_GOAL := all
 .PHONY: all deps quickstart test check-all bench chaos soak install format clean help
@@ -28,9 +29,9 @@ chaos: all ## every fault in front of real servers and workers, in a table
 soak: all ## faults at random; MINUTES=20, SEED to repeat a run
 	$(BUILD)/tests/chaos/chaos --soak $(MINUTES) $(SEED) 2>$(BUILD)/chaos.log
 
-bench: all ## measure against the bare loop
-	$(BUILD)/cronq bench throughput
-	$(BUILD)/cronq bench latency
+bench: all ## measure every store against the bare loop; STORE for one of them
+	@mkdir -p $(BUILD)/bench
+	$(BUILD)/tests/bench/bench-stores $(BUILD)/cronq $(BUILD)/bench $(STORE)
 
 install: all ## to the prefix of MESONFLAGS, DESTDIR respected
 	meson install -C $(BUILD)

@@ -13,6 +13,7 @@
 #define IDLERS_LIMIT 1000
 #define SETTLE_MS    2000 /* until all wait */
 #define QUIET_MS     100  /* then nothing more comes of a push */
+#define PATIENCE_MS  2000
 #define ARENA_BYTES  ((size_t)16 << 20)
 
 struct idlers {
@@ -48,10 +49,11 @@ static cronq_status start_one(struct idlers *idlers, const char *uri, const char
 static cronq_status count_commands(struct idlers *idlers, uint32_t *count,
                                    cronq_error *err)
 {
-    cronq_status status;
+    int64_t until_ms = cq_mono_ms() + PATIENCE_MS;
+    cronq_status status = CRONQ_OK;
     cq_reply *reply;
 
-    for (*count = 0;;) {
+    for (*count = 0; cq_mono_ms() < until_ms;) {
         cq_arena_reset(&idlers->arena);
         status =
             cq_conn_read_within(idlers->monitor, QUIET_MS, &idlers->arena, &reply, err);
@@ -59,6 +61,7 @@ static cronq_status count_commands(struct idlers *idlers, uint32_t *count,
             return status;
         *count += !memmem(reply->text.data, reply->text.len, " lua] ", 6);
     }
+    return status;
 }
 
 static cronq_status count_pushes(struct idlers *idlers, const cq_bench_options *options,
