@@ -134,10 +134,30 @@ static size_t missing(const scene *s)
     return count;
 }
 
-/* Nothing of the queue's is left on any node but counters and names. */
+static bool is_left(scene *s)
+{
+    bool left = false;
+
+    for (size_t i = 0; i < CLUSTER_NODES && !left; i++) {
+        redisReply *keys;
+
+        if (redis_server_pid(s->group.nodes[i]) == 0)
+            continue;
+        keys = redis_server_command(s->group.nodes[i], "KEYS asynq:{q}:t:*");
+        left = keys->elements > 0;
+        freeReplyObject(keys);
+    }
+    return left;
+}
+
+/* Nothing of the queue's is left on any node but counters and names; a replica may still
+ * have work to do. */
 static void must_be_clean(scene *s)
 {
     size_t owner = cluster_group_owner(&s->group, QUEUE_KEY);
+
+    for (int i = 0; i < PATIENCE_MS / 100 && is_left(s); i++)
+        cq_sleep_ms(100);
 
     for (size_t i = 0; i < CLUSTER_NODES; i++) {
         redisReply *keys;
