@@ -141,21 +141,29 @@ static void make_id(cronq_client *client, int64_t now_ns, char out[CQ_UUID_LEN +
     pthread_mutex_unlock(&client->random_mutex);
 }
 
-cronq_status cq_client_prepare(cronq_client *client, const cronq_task *task,
-                               const cq_ask *ask, bool want_info, cq_prepared *out,
-                               cronq_error *err)
+static cronq_status prepare_at(cronq_client *client, const cronq_task *task,
+                               const cq_ask *ask, bool want_info, int64_t now_ns,
+                               cq_prepared *out, cronq_error *err)
 {
     char id[CQ_UUID_LEN + 1];
     cq_prepare_rules rules = {
         .payload_limit_bytes = client->payload_limit_bytes,
-        .now_ns = client->broker->ops->now_ns(client->broker),
+        .now_ns = now_ns,
         .new_id = id,
         .want_info = want_info,
         .tracer = client->tracer,
     };
 
-    make_id(client, rules.now_ns, id);
+    make_id(client, now_ns, id);
     return cq_prepare(task, ask, &rules, out, err);
+}
+
+cronq_status cq_client_prepare(cronq_client *client, const cronq_task *task,
+                               const cq_ask *ask, bool want_info, cq_prepared *out,
+                               cronq_error *err)
+{
+    return prepare_at(client, task, ask, want_info,
+                      client->broker->ops->now_ns(client->broker), out, err);
 }
 
 /* ---- saying what happened ---- */
@@ -242,12 +250,14 @@ cronq_status cronq_client_push_at(cronq_client *client, const cronq_task *task,
     return cq_client_push_one(client, task, &ask, info, err);
 }
 
+/* By this machine's clock: the store's would need a connection, and a process that has
+ * one can not be supervised. */
 cronq_status cq_client_check(cronq_client *client, const cronq_task *task,
                              cronq_error *err)
 {
     cq_prepared item;
     cronq_status status =
-        cq_client_prepare(client, task, &(cq_ask){ 0 }, false, &item, err);
+        prepare_at(client, task, &(cq_ask){ 0 }, false, cq_wall_ns(), &item, err);
 
     cq_prepared_release(&item);
     return status;

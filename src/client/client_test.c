@@ -4,6 +4,7 @@
 #include "client/client.h"
 
 #include "base/clock.h"
+#include "base/connected.h"
 #include "codec/message.h"
 #include "support/golden.h"
 #include "support/redis_server.h"
@@ -533,14 +534,19 @@ static void a_tick_waits_for_the_last_run_when_asked_to(void **state)
     assert_int_equal(push_tick(tick), CRONQ_OK);
 }
 
-static void a_check_stores_nothing(void **state)
+static void a_check_stores_nothing_and_connects_to_nothing(void **state)
 {
     cronq_error err = { .text = "" };
+    int connected = cq_connected_count();
+    cronq_client *fresh;
 
     (void)state;
-    must(cq_client_check(client, CRONQ_TASK(.type = "t"), &err), &err);
-    assert_int_equal(cq_client_check(client, CRONQ_TASK(.type = ""), &err), CRONQ_EINVAL);
+    must(cronq_client_new(redis_server_uri(server), NULL, &fresh, &err), &err);
+    must(cq_client_check(fresh, CRONQ_TASK(.type = "t"), &err), &err);
+    assert_int_equal(cq_client_check(fresh, CRONQ_TASK(.type = ""), &err), CRONQ_EINVAL);
+    assert_int_equal(cq_connected_count(), connected);
     assert_int_equal(redis_server_int(server, "DBSIZE"), 0);
+    cronq_client_free(fresh);
 }
 
 static void a_store_that_is_there_answers_a_ping(void **state)
@@ -567,7 +573,7 @@ int main(void)
         cmocka_unit_test_setup(many_more_than_a_batch_are_stored_in_order, empty),
         cmocka_unit_test_setup(each_tick_is_pushed_once, empty),
         cmocka_unit_test_setup(a_tick_waits_for_the_last_run_when_asked_to, empty),
-        cmocka_unit_test_setup(a_check_stores_nothing, empty),
+        cmocka_unit_test_setup(a_check_stores_nothing_and_connects_to_nothing, empty),
         cmocka_unit_test(a_store_that_is_there_answers_a_ping),
     };
 
