@@ -22,6 +22,19 @@ int64_t cq_sqlite_queue(cq_sqlite *store, cq_str name, int64_t *paused_at_s)
     return n;
 }
 
+int64_t cq_sqlite_queue_or_new(cq_sqlite *store, cq_str name)
+{
+    int64_t queue = cq_sqlite_queue(store, name, NULL);
+    cq_sql sql;
+
+    if (queue || store->code)
+        return queue;
+    sql = cq_sql_of(store, CQ_SQL_queue_add);
+    cq_sql_str(&sql, name);
+    cq_sql_run(&sql);
+    return store->code ? 0 : sqlite3_last_insert_rowid(store->db);
+}
+
 int64_t cq_sqlite_front(cq_sqlite *store, int64_t queue)
 {
     cq_sql sql = cq_sql_of(store, CQ_SQL_pending_first);

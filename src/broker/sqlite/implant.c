@@ -68,23 +68,10 @@ static bool add(cq_sqlite *store, int64_t queue, const cq_implant *item, int64_t
     return cq_sql_run(&sql) > 0;
 }
 
-static int64_t queue_or_new(cq_sqlite *store, cq_str name)
-{
-    int64_t queue = cq_sqlite_queue(store, name, NULL);
-    cq_sql sql;
-
-    if (queue || store->code)
-        return queue;
-    sql = cq_sql_of(store, CQ_SQL_queue_add);
-    cq_sql_str(&sql, name);
-    cq_sql_run(&sql);
-    return store->code ? 0 : sqlite3_last_insert_rowid(store->db);
-}
-
 static cronq_status implant_work(cq_sqlite *store, void *arg, cronq_error *err)
 {
     implant_args *args = arg;
-    int64_t queue = queue_or_new(store, args->queue);
+    int64_t queue = cq_sqlite_queue_or_new(store, args->queue);
     int64_t place = cq_sqlite_back(store, queue);
 
     (void)err;

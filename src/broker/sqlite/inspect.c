@@ -164,23 +164,10 @@ typedef struct pause_args {
 } pause_args;
 
 /* As on Redis, a queue may be paused before its first task. */
-static int64_t queue_or_new(cq_sqlite *store, cq_str name)
-{
-    int64_t queue = cq_sqlite_queue(store, name, NULL);
-    cq_sql sql;
-
-    if (queue || store->code)
-        return queue;
-    sql = cq_sql_of(store, CQ_SQL_queue_add);
-    cq_sql_str(&sql, name);
-    cq_sql_run(&sql);
-    return sqlite3_last_insert_rowid(store->db);
-}
-
 static cronq_status pause_work(cq_sqlite *store, void *arg, cronq_error *err)
 {
     const pause_args *args = arg;
-    int64_t queue = args->paused ? queue_or_new(store, args->queue)
+    int64_t queue = args->paused ? cq_sqlite_queue_or_new(store, args->queue)
                                  : cq_sqlite_queue(store, args->queue, NULL);
     cq_sql sql = cq_sql_of(store, args->paused ? CQ_SQL_pause : CQ_SQL_resume);
     char room[CQ_QUOTED_ROOM];

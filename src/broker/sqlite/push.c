@@ -39,14 +39,7 @@ static push_target *target_of(cq_sqlite *store, push_batch *batch, cq_str name)
         if (cq_str_eq(batch->targets[i].name, name))
             return &batch->targets[i];
     target = &batch->targets[batch->target_count++ % TARGET_COUNT];
-    *target = (push_target){ name, cq_sqlite_queue(store, name, NULL), 0 };
-    if (!target->queue) {
-        cq_sql sql = cq_sql_of(store, CQ_SQL_queue_add);
-
-        cq_sql_str(&sql, name);
-        cq_sql_run(&sql);
-        target->queue = store->db ? sqlite3_last_insert_rowid(store->db) : 0;
-    }
+    *target = (push_target){ name, cq_sqlite_queue_or_new(store, name), 0 };
     return target;
 }
 

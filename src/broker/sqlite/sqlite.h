@@ -212,6 +212,8 @@ cronq_bytes cq_sql_copy_bytes(const cq_sql *sql, int column, cq_arena *arena);
 
 /* The queue's number, or 0; *paused_at_s may be NULL, and gets 0 when it is not. */
 int64_t cq_sqlite_queue(cq_sqlite *store, cq_str name, int64_t *paused_at_s);
+/* The same, and a queue that is not there is made; 0 when that fails. */
+int64_t cq_sqlite_queue_or_new(cq_sqlite *store, cq_str name);
 /* A place before all of pending, and one behind. */
 int64_t cq_sqlite_front(cq_sqlite *store, int64_t queue);
 int64_t cq_sqlite_back(cq_sqlite *store, int64_t queue);
