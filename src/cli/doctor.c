@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* cli/doctor.c - cronq doctor: what about the store is not as queues need it. */
 #include "base/json.h"
-#include "cli/cli.h"
-
-#include <cronq/inspector.h>
-#include <stdio.h>
+#include "cli/look.h"
 
 #define OUTPUT_LIMIT_BYTES ((size_t)1 << 20)
 
@@ -29,7 +26,7 @@ static void on_advice(const cronq_advice *advice, void *arg)
     cq_json_close(&run->out, '}');
 }
 
-static int examine(run_state *run, cronq_inspector *inspector)
+static int say(run_state *run, cronq_inspector *inspector)
 {
     cronq_error err;
 
@@ -46,23 +43,20 @@ static int examine(run_state *run, cronq_inspector *inspector)
     return run->count ? CQ_CLI_RUNTIME : CQ_CLI_OK;
 }
 
-static int run(cq_cli *cli)
+static int examine(cq_cli *cli, cronq_inspector *inspector)
 {
-    const char *uri = cq_cli_need_uri(cli);
     run_state state = { .cli = cli };
-    cronq_inspector *inspector = NULL;
-    cronq_error err;
     int code;
 
-    if (!uri)
-        return CQ_CLI_USAGE;
-    if (cronq_inspector_new(uri, NULL, &inspector, &err))
-        return cq_cli_report(cli, &err);
     cq_buf_init(&state.out, OUTPUT_LIMIT_BYTES);
-    code = examine(&state, inspector);
+    code = say(&state, inspector);
     cq_buf_release(&state.out);
-    cronq_inspector_free(inspector);
     return code;
+}
+
+static int run(cq_cli *cli)
+{
+    return cq_cli_look(cli, examine);
 }
 
 const cq_cli_command cq_cli_doctor = {

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* cli/fsck.c - cronq fsck: find what is broken in queues, and mend it. */
 #include "base/json.h"
-#include "cli/cli.h"
+#include "cli/look.h"
 
-#include <cronq/inspector.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -60,11 +59,12 @@ static int summarize(run_state *run, size_t queue_count)
         cq_json_close(&out, ']');
         cq_json_close(&out, '}');
     } else if (run->found_count == 0) {
-        cq_buf_printf(&out, "%zu queue%s, nothing found", queue_count,
-                      queue_count == 1 ? "" : "s");
+        cq_cli_count(&out, queue_count, "queue");
+        cq_buf_append_text(&out, ", nothing found");
     } else {
-        cq_buf_printf(&out, "%zu queue%s, %zu found, %zu repaired", queue_count,
-                      queue_count == 1 ? "" : "s", run->found_count, run->repaired_count);
+        cq_cli_count(&out, queue_count, "queue");
+        cq_buf_printf(&out, ", %zu found, %zu repaired", run->found_count,
+                      run->repaired_count);
     }
     if (cq_cli_print(run->cli, &out))
         return CQ_CLI_RUNTIME;
@@ -105,25 +105,22 @@ static int check_all(run_state *run, cronq_inspector *inspector)
     return code;
 }
 
-static int run(cq_cli *cli)
+static int check(cq_cli *cli, cronq_inspector *inspector)
 {
-    const char *uri = cq_cli_need_uri(cli);
     run_state state = { .cli = cli };
-    cronq_inspector *inspector = NULL;
-    cronq_error err;
     int code;
 
-    if (!uri)
-        return CQ_CLI_USAGE;
-    if (cronq_inspector_new(uri, NULL, &inspector, &err))
-        return cq_cli_report(cli, &err);
     cq_buf_init(&state.findings, OUTPUT_LIMIT_BYTES);
     code = cli->arg_count > 0
                ? check_each(&state, inspector, cli->args, (size_t)cli->arg_count)
                : check_all(&state, inspector);
     cq_buf_release(&state.findings);
-    cronq_inspector_free(inspector);
     return code;
+}
+
+static int run(cq_cli *cli)
+{
+    return cq_cli_look(cli, check);
 }
 
 /* clang-format off */
