@@ -11,10 +11,9 @@
 #include "base/buf.h"
 #include "net/conn.h"
 
-#include <cronq/base.h>
+#include <cronq/server.h>
 
 struct sqlite3;
-struct cronq_queue;
 
 typedef struct cq_bench_options {
     const char *uri;
@@ -145,8 +144,8 @@ cronq_status cq_bench_process(const cq_bench_options *options, const char *queue
                               int flags, cq_bench_sample *out, cronq_error *err);
 
 cronq_status cq_bench_process_queues(const cq_bench_options *options,
-                                     const struct cronq_queue *queues, size_t count,
-                                     int flags, cq_bench_sample *out, cronq_error *err);
+                                     const cronq_queue *queues, size_t count, int flags,
+                                     cq_bench_sample *out, cronq_error *err);
 
 /* The bare loop, the least that a worker of this format must do: one connection, batches
  * of 128, two in flight, minimal scripts. Works off task_count pending tasks of the
@@ -177,6 +176,10 @@ const char *cq_bench_queue(char name[64]);
 /* A connection to the node of a Redis store that holds the queue. */
 cronq_status cq_bench_connect(const char *uri, const char *queue, cq_conn **out,
                               cronq_error *err);
+/* A server of one queue that runs tasks of type "bench" by handler, started. */
+cronq_status cq_bench_serve(const cq_bench_options *options, const char *queue,
+                            cronq_handler *handler, void *arg, cronq_server **out,
+                            cronq_error *err);
 /* Delete all that is of the queue. */
 cronq_status cq_bench_empty(const char *uri, const char *queue, cronq_error *err);
 

@@ -13,6 +13,29 @@ const char *cq_bench_queue(char name[64])
     return name;
 }
 
+cronq_status cq_bench_serve(const cq_bench_options *options, const char *queue,
+                            cronq_handler *handler, void *arg, cronq_server **out,
+                            cronq_error *err)
+{
+    const cronq_queue queues[] = { { queue, 1 } };
+    cronq_server *server = NULL;
+    cronq_status status =
+        cronq_server_new(options->uri,
+                         CRONQ_SERVER_OPTIONS(.queues = queues, .queue_count = 1,
+                                              .concurrency = options->concurrency),
+                         &server, err);
+
+    if (!status)
+        status = cronq_server_add(server, "bench", handler, arg, NULL, err);
+    if (!status)
+        status = cronq_server_start(server, err);
+    if (status)
+        cronq_server_free(server);
+    else
+        *out = server;
+    return status;
+}
+
 /* One step of a scan: delete the keys that it found. */
 static cronq_status delete_found(cq_conn *conn, const cq_reply *keys, cq_arena *arena,
                                  cronq_error *err)

@@ -163,19 +163,11 @@ static cronq_status with_server(const cq_bench_options *options, struct samples 
                                 struct latencies *out, cronq_error *err)
 {
     char name[64];
-    cronq_queue queues[] = { { cq_bench_queue(name), 1 } };
     cronq_client *client = NULL;
     cronq_server *server = NULL;
     cronq_status status =
-        cronq_server_new(options->uri,
-                         CRONQ_SERVER_OPTIONS(.queues = queues, .queue_count = 1,
-                                              .concurrency = options->concurrency),
-                         &server, err);
+        cq_bench_serve(options, cq_bench_queue(name), note, samples, &server, err);
 
-    if (!status)
-        status = cronq_server_add(server, "bench", note, samples, NULL, err);
-    if (!status)
-        status = cronq_server_start(server, err);
     if (!status && !samples->due)
         measure_idleness(out);
     if (!status)

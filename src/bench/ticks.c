@@ -29,20 +29,11 @@ static cronq_status note(cronq_attempt *attempt, void *arg)
 static cronq_status tick(const cq_bench_options *options, const char *queue,
                          struct ticks *ticks, cronq_error *err)
 {
-    cronq_queue queues[] = { { queue, 1 } };
     cronq_task task = { .struct_size = sizeof task, .queue = queue };
     cronq_scheduler *scheduler = NULL;
     cronq_server *server = NULL;
-    cronq_status status =
-        cronq_server_new(options->uri,
-                         CRONQ_SERVER_OPTIONS(.queues = queues, .queue_count = 1,
-                                              .concurrency = options->concurrency),
-                         &server, err);
+    cronq_status status = cq_bench_serve(options, queue, note, ticks, &server, err);
 
-    if (!status)
-        status = cronq_server_add(server, "bench", note, ticks, NULL, err);
-    if (!status)
-        status = cronq_server_start(server, err);
     if (!status)
         status = cronq_scheduler_new(options->uri, NULL, &scheduler, err);
     if (!status)
