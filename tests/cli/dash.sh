@@ -39,7 +39,7 @@ broken() {
     exit 1
 }
 ends() {
-    within 10 test -s "$work/code"
+    within 30 test -s "$work/code"
     [ "$(cat "$work/code")" -eq "$1" ] || broken "it ends with $1: $(cat "$work/code" "$work/err")"
     term kill-server
 }
@@ -79,7 +79,7 @@ YAML
     grep -q paused "$work/stats" || broken "the queue is paused"
     keys p
     sees "resume mail: done"
-    within 10 lacks "|| mail"
+    within 30 lacks "|| mail"
 
     keys Enter
     sees "queue mail, pending"
@@ -106,7 +106,7 @@ YAML
     sees "delete evil? y/n"
     keys y
     sees "delete evil: done"
-    within 10 lacks "a^[[2Jb^Gc"
+    within 30 lacks "a^[[2Jb^Gc"
     keys Up a y
     sees "archive first: done"
     keys Right Right

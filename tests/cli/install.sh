@@ -20,7 +20,7 @@ redis
 worker=$!
 children="$children $worker"
 expect 0 "$work/push" "$uri"
-within 10 sh -c 'redis-cli -s "$0" keys "asynq:{default}:processed:*" | grep -q .' "$work/redis"
+within 30 sh -c 'redis-cli -s "$0" keys "asynq:{default}:processed:*" | grep -q .' "$work/redis"
 kill -TERM "$worker"
 wait "$worker" || broken "the worker ends with 0"
 same 'welcome, {"name":"Ada"}' "$(cat "$work/said")"

@@ -5,6 +5,7 @@
 #     json KEY...              prints a value of $out as JSON
 #     same WANTED GOT          they are equal
 #     within SECONDS COMMAND...  it succeeds before that
+#     free_port                prints a port of loopback that nobody listens on
 #
 # The first of them that does not hold ends the test. redis starts a server of its own,
 # whose URI is $uri; whatever is started in the background is put into $children.
@@ -55,18 +56,21 @@ same() {
 }
 
 within() {
-    tries=$(($1 * 20))
+    until_s=$(($(date +%s) + $1))
     shift
     until "$@" >/dev/null 2>&1; do
-        tries=$((tries - 1))
-        [ $tries -gt 0 ] || broken "in time: $*"
+        [ "$(date +%s)" -le "$until_s" ] || broken "in time: $*"
         sleep 0.05
     done
+}
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
 redis() {
     redis-server --port 0 --unixsocket "$work/redis" --save '' --appendonly no >"$work/redis.log" &
     children="$children $!"
     uri="redis-socket://$work/redis"
-    within 10 redis-cli -s "$work/redis" ping
+    within 30 redis-cli -s "$work/redis" ping
 }

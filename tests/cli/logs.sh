@@ -6,7 +6,7 @@
 redis-server --port 0 --unixsocket "$work/redis" --save '' --requirepass topS3CRET >"$work/redis.log" &
 children="$children $!"
 uri="redis-socket://:topS3CRET@$work/redis"
-within 10 redis-cli -s "$work/redis" -a topS3CRET --no-auth-warning ping
+within 30 redis-cli -s "$work/redis" -a topS3CRET --no-auth-warning ping
 
 cat >"$work/worker.yaml" <<YAML
 Name: talkative

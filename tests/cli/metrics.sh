@@ -4,8 +4,8 @@
 . "${0%/*}/lib.sh"
 
 redis
-port=$((20000 + $$ % 20000))
-prometheus_port=$((port + 1))
+port=$(free_port)
+prometheus_port=$(free_port)
 cat >"$work/worker.yaml" <<YAML
 Name: measured
 WorkConf: {Concurrency: 4, ShutdownTimeout: 1s}
@@ -22,7 +22,7 @@ JOURNAL_STREAM=$(stat -c %d:%i "$work/log") "$CRONQ" server -u "$uri" -f "$work/
 worker=$!
 children="$children $worker"
 page="http://127.0.0.1:$port"
-within 10 curl -fsS "$page/readyz"
+within 60 curl -fsS "$page/readyz"
 
 expect 0 curl -fsS "$page/"
 same /metrics "$(json 3)"
@@ -53,30 +53,30 @@ for number in 1 2 3 4 5; do
     expect 0 "$CRONQ" push -u "$uri" --in 1h "good" "later $number"
 done
 
-# ask EXPRESSION VALUE: Prometheus says so.
+# ask EXPRESSION VALUE: Prometheus says so. The bad ones run again after 15 s, which a slow machine may see.
 ask() {
     promtool query instant "http://127.0.0.1:$prometheus_port" "$1" | grep -q "=> $2 @"
 }
-within 30 ask 'sum(cron_consume_total{task_type="good",status="success"})' 40
-within 10 ask 'sum(cron_server_consume_total{task_type="bad",status="fail"})' 7
-within 10 ask 'sum(cron_consume_total{task_type="never",status="skip_retry"})' 3
-within 10 ask 'sum(cron_consume_duration_ms_count{task_type="good"})' 40
-within 10 ask 'sum(cron_server_retry_total{task_type="bad"})' 7
-within 10 ask 'asynq_tasks_enqueued_total{queue="default",state="scheduled"}' 5
-within 10 ask 'asynq_tasks_enqueued_total{queue="default",state="retry"}' 7
-within 10 ask 'asynq_tasks_enqueued_total{queue="default",state="archived"}' 3
-within 10 ask 'cron_server_scheduler_registered' 1
-within 10 ask 'sum(cron_server_scheduler_trigger_total{task_type="tick"}) > bool 1' 1
-within 10 ask 'sum(cronq_schedule_lateness_seconds_count) > bool 1' 1
-within 10 ask 'sum(cronq_pickup_latency_seconds_count) > bool 9' 1
-within 10 ask 'cronq_store_up' 1
-within 10 ask 'asynq_queue_memory_usage_approx_bytes{queue="default"} > bool 1000' 1
+within 60 ask 'sum(cron_consume_total{task_type="good",status="success"})' 40
+within 60 ask 'sum(cron_server_consume_total{task_type="bad",status="fail"}) >= bool 7' 1
+within 60 ask 'sum(cron_consume_total{task_type="never",status="skip_retry"})' 3
+within 60 ask 'sum(cron_consume_duration_ms_count{task_type="good"})' 40
+within 60 ask 'sum(cron_server_retry_total{task_type="bad"}) >= bool 7' 1
+within 60 ask 'asynq_tasks_enqueued_total{queue="default",state="scheduled"}' 5
+within 60 ask 'asynq_tasks_enqueued_total{queue="default",state="retry"}' 7
+within 60 ask 'asynq_tasks_enqueued_total{queue="default",state="archived"}' 3
+within 60 ask 'cron_server_scheduler_registered' 1
+within 60 ask 'sum(cron_server_scheduler_trigger_total{task_type="tick"}) > bool 1' 1
+within 60 ask 'sum(cronq_schedule_lateness_seconds_count) > bool 1' 1
+within 60 ask 'sum(cronq_pickup_latency_seconds_count) > bool 9' 1
+within 60 ask 'cronq_store_up' 1
+within 60 ask 'asynq_queue_memory_usage_approx_bytes{queue="default"} > bool 1000' 1
 expect 0 "$CRONQ" push -u "$uri" --id stopped slow x
-within 10 ask 'sum(cron_active_workers{task_type="slow"})' 1
+within 60 ask 'sum(cron_active_workers{task_type="slow"})' 1
 expect 0 "$CRONQ" cancel -u "$uri" -q default --yes stopped
-within 20 ask 'sum(cronq_cancelled_tasks_total)' 1
-within 10 ask 'up{job="cronq"}' 1
-within 10 ask 'process_start_time_seconds > bool 1500000000' 1
+within 60 ask 'sum(cronq_cancelled_tasks_total)' 1
+within 60 ask 'up{job="cronq"}' 1
+within 60 ask 'process_start_time_seconds > bool 1500000000' 1
 
 # Names that others have given may be complained about, ours not.
 curl -fsS "$page/metrics" >"$work/page"
@@ -94,13 +94,13 @@ kill -STOP "$redis_pid"
 expect 22 curl -fsS -m 9 "$page/readyz"
 expect 0 curl -fsS -m 2 "$page/healthz"
 kill -CONT "$redis_pid"
-within 10 curl -fsS "$page/readyz"
+within 60 curl -fsS "$page/readyz"
 
 # Its lines go to what JOURNAL_STREAM names, with levels.
 grep -q '^<6>{"@timestamp"' "$work/log" || broken "lines have journald's levels"
 ! grep -qv '^<[3467]>' "$work/log" || broken "every line has one"
 
 kill -TSTP "$worker"
-within 5 sh -c "curl -sS '$page/readyz' | grep -q draining"
+within 30 sh -c "curl -sS '$page/readyz' | grep -q draining"
 kill -TERM "$worker"
 wait "$worker" || broken "the worker ends well"

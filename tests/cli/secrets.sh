@@ -6,8 +6,8 @@
 canary=C4nary-of-this-test
 redis
 redis-cli -s "$work/redis" acl setuser good on ">$canary" '~*' '&*' +@all >/dev/null
-port=$((20000 + $$ % 20000))
-server_port=$((port + 1))
+port=$(free_port)
+server_port=$(free_port)
 redis-cli -s "$work/redis" config set port $server_port >/dev/null
 
 silent() {
@@ -50,10 +50,10 @@ CANARY=$canary "$CRONQ" config check "$work/worker.yaml" >"$work/logs/check" 2>&
 CANARY=$canary "$CRONQ" server -f "$work/worker.yaml" >"$work/logs/server" 2>&1 &
 server=$!
 children="$children $server"
-within 10 curl -sf "http://127.0.0.1:$port/readyz"
+within 30 curl -sf "http://127.0.0.1:$port/readyz"
 redis-cli -s "$work/redis" acl setuser good resetpass '>other' >/dev/null
 redis-cli -s "$work/redis" client kill type normal skipme yes >/dev/null
-within 10 grep -q WRONGPASS "$work/logs/server"
+within 30 grep -q WRONGPASS "$work/logs/server"
 for page in metrics healthz readyz; do
     curl -s "http://127.0.0.1:$port/$page" >>"$work/logs/pages"
 done

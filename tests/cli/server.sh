@@ -104,7 +104,7 @@ same 1 "$(json queues 0 scheduled)"
 # A drain that is told to stop gives back what it has not finished.
 expect 0 "$CRONQ" push sleep 30
 start server -f "$work/worker.yaml" --drain
-within 10 grep -q start "$work/slept"
+within 30 grep -q start "$work/slept"
 kill -TERM "$server"
 stops_with 1
 grep -q "stopped before" "$work/server.err" || broken "it says why: $(cat "$work/server.err")"
@@ -123,7 +123,7 @@ grep -q '^SigIgn:.*[02468ace]...$' "$work/mask" || broken "SIGPIPE is not ignore
 # TERM: what runs may finish, what waits is left.
 start server -f "$work/worker.yaml"
 expect 0 "$CRONQ" push sleep 1
-within 10 grep -q start "$work/slept"
+within 30 grep -q start "$work/slept"
 kill -TERM "$server"
 stops_with 0
 same "start end" "$(tr '\n' ' ' <"$work/slept" | sed 's/ $//')"
@@ -131,7 +131,7 @@ same "start end" "$(tr '\n' ' ' <"$work/slept" | sed 's/ $//')"
 # TERM with more patience asked than there is: given back, nothing lost.
 start server -f "$work/worker.yaml"
 expect 0 "$CRONQ" push sleep 30 --max-retry 0
-within 10 sh -c 'test $(grep -c start "$0") -eq 2' "$work/slept"
+within 30 sh -c 'test $(grep -c start "$0") -eq 2' "$work/slept"
 kill -INT "$server"
 wait "$server"
 expect 0 "$CRONQ" stats --json default
@@ -142,9 +142,9 @@ redis-cli -s "$work/redis" flushall >/dev/null
 # TSTP: nothing new is taken, and the server stays.
 start server -f "$work/worker.yaml"
 expect 0 "$CRONQ" push write a
-within 10 grep -q a "$work/written"
+within 30 grep -q a "$work/written"
 kill -TSTP "$server"
-within 10 grep -q quiet "$work/log/cronq.log"
+within 30 grep -q quiet "$work/log/cronq.log"
 expect 0 "$CRONQ" push write b
 sleep 0.5
 expect 0 "$CRONQ" stats --json default
@@ -153,6 +153,6 @@ same 1 "$(json queues 0 pending)"
 # HUP: the log goes on in a new file.
 mv "$work/log/cronq.log" "$work/log/old"
 kill -HUP "$server"
-within 10 grep -q . "$work/log/cronq.log"
+within 30 grep -q . "$work/log/cronq.log"
 kill -TERM "$server"
 stops_with 0

@@ -14,7 +14,7 @@ expect 0 systemd-analyze security --no-pager --offline=true --threshold=25 "$wor
 
 "$NOTIFIED" "$work/notify" >"$work/told" &
 children="$children $!"
-within 10 test -S "$work/notify"
+within 30 test -S "$work/notify"
 
 told() {
     grep -q "$1" "$work/told"
