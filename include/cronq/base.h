@@ -61,7 +61,8 @@ const char *cronq_version_string(void);
     X(EAUTH,       -17, "the store refused the credentials")          \
     X(EUNSUPPORTED,-18, "not supported here")                         \
     X(ERETRYIN,    -19, "the handler chose when to run again")        \
-    X(EPANIC,      -20, "panic")
+    X(EPANIC,      -20, "panic")                                      \
+    X(EREFUSED,    -21, "the store takes no writes at present")
 /* clang-format on */
 
 typedef enum cronq_status {

@@ -41,7 +41,8 @@ void cronq_client_free(cronq_client *client); /* NULL is fine; no call may be un
 cronq_status cronq_client_ping(cronq_client *client, cronq_error *err) CRONQ_CHECKED;
 
 /* Store one task. info may be NULL; else *info is the caller's to free. OK: it is stored.
- * EEXIST (id conflict), EDUP (unique), EINVAL, ETOOBIG, EFULL, EAUTH: nothing was stored.
+ * EEXIST (id conflict), EDUP (unique), EINVAL, ETOOBIG, EFULL, EREFUSED, EAUTH: nothing
+ * was stored.
  * EIO: the store could not be reached in time, and the text says whether the task may
  * have been stored; pushing it again with the same id is safe. */
 cronq_status cronq_client_push(cronq_client *client, const cronq_task *task,

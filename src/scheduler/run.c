@@ -62,7 +62,7 @@ static void store_answered(cronq_scheduler *scheduler)
 /* Something about the store; anything else is about one entry. */
 static bool is_store_failure(cronq_status status)
 {
-    return status == CRONQ_EIO || status == CRONQ_EAUTH;
+    return status == CRONQ_EIO || status == CRONQ_EAUTH || status == CRONQ_EREFUSED;
 }
 
 /* Take note of the answer to a call that needs nothing but the store. */

@@ -197,7 +197,7 @@ static void say_end(const inside *in, uint32_t number, const cronq_attempt *atte
                        .retry_counted = attempt->retry_counted,
                        .retry_in_ms = attempt->retry_in_ms };
 
-    if (status < CRONQ_EPANIC || status > CRONQ_OK)
+    if (status < CRONQ_EREFUSED || status > CRONQ_OK)
         frame.status = CRONQ_EFAILED;
     say(in->fd, &frame, attempt->error_text.data ? attempt->error_text.data : "",
         attempt->error_text.len);

@@ -206,7 +206,7 @@ static bool is_sane(const cq_frame *frame)
         frame->kind == CQ_FRAME_RESULT ? CQ_MESSAGE_LIMIT_BYTES : LOG_LIMIT_BYTES;
 
     return frame->len <= most && frame->status <= CRONQ_LOG_OFF &&
-           frame->status >= CRONQ_EPANIC;
+           frame->status >= CRONQ_EREFUSED;
 }
 
 static void take_frames(session *s)

@@ -5,6 +5,7 @@
 #include "support/certs.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,14 +39,25 @@ void fault_master_changes(chaos_world *world)
     change_master(world, sentinel_group_switch_master);
 }
 
-/* A master that is cut off from its replicas takes nothing, and says so: longer than a
- * push is tried. */
+static void signal_others(const chaos_world *world, size_t master, int number)
+{
+    for (size_t i = 0; i < SENTINEL_SERVERS; i++)
+        if (i != master)
+            kill(redis_server_pid(world->sentinels->servers[i]), number);
+    for (size_t i = 0; i < SENTINELS; i++)
+        kill(redis_server_pid(world->sentinels->sentinels[i]), number);
+}
+
+/* A master that hears of no replica and no sentinel any more, and still of its clients:
+ * after its lag it takes nothing, and says so. */
 void fault_no_replicas(chaos_world *world)
 {
+    size_t master = sentinel_group_master(world->sentinels);
+
     chaos_outage(world);
-    redis_server_do(world->redis, "CONFIG SET min-replicas-to-write 1");
-    chaos_sleep(12000);
-    redis_server_do(world->redis, "CONFIG SET min-replicas-to-write 0");
+    signal_others(world, master, SIGSTOP);
+    chaos_sleep(6000);
+    signal_others(world, master, SIGCONT);
     chaos_back(world);
     snprintf(world->note, sizeof world->note, "%d pushes refused",
              atomic_load(&world->refused));

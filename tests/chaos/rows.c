@@ -5,6 +5,8 @@
 #define DURABLE "appendonly yes\nappendfsync always\n"
 #define SLOWLY  DURABLE "key-load-delay 1000\nloading-process-events-interval-bytes 1024\n"
 
+#define ALONE "min-replicas-to-write 1\nmin-replicas-max-lag 2\n"
+
 /* clang-format off */
 const chaos_row chaos_rows[] = {
     { "F0", "nothing happens", CHAOS_SHORT, fault_none, 1000, 5000, NULL, 0 },
@@ -30,7 +32,7 @@ const chaos_row chaos_rows[] = {
     { "F11", "read-only for 4 s", CHAOS_OUTAGE, fault_readonly, 3000, 15000, NULL, 0 },
     { "F12", "master killed, twice", CHAOS_SENTINEL | CHAOS_OUTAGE, fault_master_dies, 3000, 30000, NULL, 1 },
     { "F12-plan", "master changed, pushes Wait 2", CHAOS_SENTINEL | CHAOS_OUTAGE, fault_master_changes, 15000, 30000, NULL, 2 },
-    { "F13", "no replica to write to for 12 s", CHAOS_OUTAGE, fault_no_replicas, 3000, 15000, NULL, 0 },
+    { "F13", "a master left alone for 6 s", CHAOS_SENTINEL | CHAOS_OUTAGE, fault_no_replicas, 3000, 15000, ALONE, 0 },
     { "F14", "a cluster's node killed", CHAOS_CLUSTER | CHAOS_OUTAGE, fault_node_dies, 5000, 30000, NULL, 1 },
     { "F15", "the queue's slot moves", CHAOS_CLUSTER | CHAOS_OUTAGE, fault_slot_moves, 3000, 30000, NULL, 0 },
     { "F16", "maxmemory reached", CHAOS_SHORT, fault_full, 1000, 10000, NULL, 0 },

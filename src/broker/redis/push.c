@@ -278,6 +278,17 @@ static cronq_status judge(const cq_redis *redis, const cq_push *item, cq_str ans
     }
 }
 
+/* A store that takes no writes has not run the script, and may go on so for long: this is
+ * for the caller to know, who is not kept waiting. */
+static cronq_status refusal(const cq_reply *reply, cronq_error *err)
+{
+    cronq_status status = cq_conn_reply_failure(reply, err);
+
+    if (!cq_reply_is_error(reply, "NOREPLICAS") && !cq_reply_is_error(reply, "MISCONF"))
+        return status;
+    return cq_fail(err, CRONQ_EREFUSED, "redis: %.*s", CQ_FMT(reply->text));
+}
+
 /* The statuses of one queue's items. OK when the store has answered for them. */
 static cronq_status judge_call(const cq_redis *redis, push_round *round,
                                const cq_call *call, cq_arena *arena, cronq_error *err)
@@ -289,7 +300,7 @@ static cronq_status judge_call(const cq_redis *redis, push_round *round,
     if (!reply)
         return CRONQ_EIO;
     if (reply->type == CQ_REPLY_ERROR)
-        status = cq_conn_reply_failure(reply, err);
+        status = refusal(reply, err);
     else if (reply->type != CQ_REPLY_ARRAY || reply->count != call->count)
         status = cq_fail(err, CRONQ_EPROTO, "a push was answered for %zu of %zu items",
                          reply->type == CQ_REPLY_ARRAY ? reply->count : 0, call->count);
