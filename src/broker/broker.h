@@ -92,6 +92,9 @@ typedef struct cq_push {
     bool again;          /* sent before, the answer was lost: what is ours is success */
     bool id_is_ours;     /* made by us for this push: a conflict can only be its echo */
     cronq_status status; /* out: OK, EEXIST, EDUP (lock or tick held), ESTATE, EFULL, … */
+    /* In and out: the epoch of its server's pool (net/pool.h) when it was stored there,
+     * but with too few replicas; else 0. */
+    uint64_t stored_epoch;
 } cq_push;
 
 /* On the embedded store alone: push one item in the transaction that

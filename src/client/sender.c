@@ -223,10 +223,11 @@ static cronq_status take_answers(cq_sender *sender, cronq_status status, cronq_e
 
         if (status && answered == CRONQ_EPROTO)
             continue;
-        if (answered == CRONQ_OK && item->push.again)
+        if (answered == CRONQ_OK && item->push.again && !item->push.stored_epoch)
             tell_that_it_may_run_twice(sender, &item->push);
         item->push.status = answered;
         item->push.run_at_ms = sender->batch[i].run_at_ms;
+        item->push.stored_epoch = sender->batch[i].stored_epoch;
         item->settled = answered != CRONQ_EIO;
         item->push.again = item->push.again || !item->settled;
         if (!status && !item->settled)

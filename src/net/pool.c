@@ -17,6 +17,7 @@
 #include "net/sentinel.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define FIRST_DELAY_MS   50
@@ -38,11 +39,14 @@ struct cq_pool {
     size_t open_count; /* idle, taken or being dialled */
     cq_conn **all;     /* that live, those beyond the pool's size too */
     size_t all_count, all_size;
+    uint64_t epoch; /* of the newest of them */
     cq_random random;
     cronq_error failure; /* of the last dial; code OK: reachable */
     bool probing;        /* unreachable, and someone is dialling */
     int64_t delay_ms, retry_at_ms;
 };
+
+static atomic_uint_least64_t epochs; /* of all pools */
 
 /* Sentinels say that the server is here now. */
 static void moved(void *arg, const char *host, uint16_t port)
@@ -206,8 +210,10 @@ static cronq_status remember(cq_pool *pool, cq_conn *conn, cronq_error *err)
 
     pthread_mutex_lock(&pool->lock);
     room = make_room(pool);
-    if (room)
+    if (room) {
         pool->all[pool->all_count++] = conn;
+        pool->epoch = atomic_fetch_add(&epochs, 1) + 1;
+    }
     pthread_mutex_unlock(&pool->lock);
     if (!room)
         return cq_fail_nomem(err);
@@ -367,4 +373,14 @@ void cq_pool_give(cq_pool *pool, cq_conn *conn)
     pool->idle[pool->idle_count++] = conn;
     pthread_cond_signal(&pool->freed);
     pthread_mutex_unlock(&pool->lock);
+}
+
+uint64_t cq_pool_epoch(cq_pool *pool)
+{
+    uint64_t epoch;
+
+    pthread_mutex_lock(&pool->lock);
+    epoch = pool->epoch;
+    pthread_mutex_unlock(&pool->lock);
+    return epoch;
 }

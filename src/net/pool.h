@@ -26,6 +26,10 @@ void cq_pool_free(cq_pool *pool); /* all connections must have been given back *
 cronq_status cq_pool_take(cq_pool *pool, cq_conn **out, cronq_error *err);
 void cq_pool_give(cq_pool *pool, cq_conn *conn);
 
+/* Changes with each new connection of the pool, and differs from any other pool's: as
+ * long as it is the same, takers talk to the server that they talked to before. */
+uint64_t cq_pool_epoch(cq_pool *pool);
+
 /* A connection beyond pool_size, never shared: for those that block or subscribe. The
  * caller frees it. Same delays after failures. */
 cronq_status cq_pool_dial(cq_pool *pool, cq_conn **out, cronq_error *err);

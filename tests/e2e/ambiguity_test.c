@@ -271,6 +271,33 @@ static void a_worker_goes_on_after_every_error(void **state)
     cronq_client_free(client);
 }
 
+/* Pushes rest until there are replicas, while their tasks run, are done and are deleted:
+ * what is sent again must not bring them back. */
+static void a_push_that_lacks_replicas_runs_once(void **state)
+{
+    const cronq_client_options options = {
+        .struct_size = sizeof options,
+        .store = CRONQ_STORE_OPTIONS(.wait_replica_count = 1, .wait_timeout_ms = 100),
+        .push_timeout_ms = 2000
+    };
+    cronq_server *server = start_server();
+    cronq_client *client = NULL;
+    cronq_error err;
+
+    (void)state;
+    atomic_store(&runs, 0);
+    assert_int_equal(cronq_client_new(redis_server_uri(redis), &options, &client, NULL),
+                     CRONQ_OK);
+    assert_int_equal(cronq_client_push(client, CRONQ_TASK(.type = "t"), NULL, &err),
+                     CRONQ_EIO);
+    assert_non_null(strstr(err.text, "0 of 1 replicas"));
+    assert_true(await_processed(1));
+    assert_int_equal(cronq_server_stop(server, NULL), CRONQ_OK);
+    assert_int_equal(atomic_load(&runs), 1);
+    cronq_server_free(server);
+    cronq_client_free(client);
+}
+
 /* All that were open: of the exchange, of the heartbeat, of who listens. */
 static void half_open_connections_are_found_within_15_seconds(void **state)
 {
@@ -329,6 +356,7 @@ int main(void)
         WITH_PROXY(a_worker_goes_on_after_every_error),
         WITH_PROXY(half_open_connections_are_found_within_15_seconds),
         WITH_PROXY(what_a_broken_connection_took_is_run_once_and_uncharged),
+        WITH_PROXY(a_push_that_lacks_replicas_runs_once),
         WITH_PROXY(replies_may_come_late_and_byte_by_byte),
     };
 

@@ -2,7 +2,10 @@
 /* broker/redis/push.c - pushing tasks: one script call a queue, all queues in one write.
  *
  * A push whose answer was lost is sent again by the caller with `again`; what is stored
- * then is ours when it is its echo (cq_message_is_echo). */
+ * then is ours when it is its echo (cq_message_is_echo).
+ *
+ * A push that too few replicas have comes again too, and by then its task may have been
+ * done and deleted: as long as its server is the same, another write takes its place. */
 #include "broker/redis/redis.h"
 
 #include "base/clock.h"
@@ -182,21 +185,46 @@ static void encode_push(cq_conn *conn, const cq_script *script, const cq_call *c
         append_item(conn, call->prefix, &round->items[i]);
 }
 
+/* WAIT is for the last write of its connection, and so for all that came before it. */
+static void encode_confirmation(cq_conn *conn, const cq_script *script,
+                                const cq_call *call)
+{
+    (void)script;
+    cq_conn_command(conn, 5);
+    cq_conn_arg_text(conn, "SET");
+    cq_conn_arg_str(conn, call->prefix);
+    cq_conn_arg_text(conn, "");
+    cq_conn_arg_text(conn, "PX");
+    cq_conn_arg_text(conn, "1");
+}
+
+static bool is_confirmation(const cq_call *call)
+{
+    return call->encode == encode_confirmation;
+}
+
 /* ---- a round: as many items as go out before anything is read ---- */
 
-/* The call of the item's queue, made if it is the queue's first item. */
-static cq_call *call_of(push_round *round, cq_str queue, cq_arena *arena)
+/* The call of the item's queue, made if it is the queue's first item of its kind. */
+static cq_call *call_of(push_round *round, const cq_push *item, cq_arena *arena)
 {
+    bool stored = item->stored_epoch != 0;
     cq_call *call;
 
     for (size_t i = round->call_count; i-- > 0;) {
         call = &round->calls[i];
-        if (cq_str_eq(round->items[call->first].queue, queue))
+        if (cq_str_eq(round->items[call->first].queue, item->queue) &&
+            is_confirmation(call) == stored)
             return call;
     }
     call = &round->calls[round->call_count];
-    *call = (cq_call){ .lua = CQ_LUA_push, .encode = encode_push, .arg = round };
-    call->prefix = cq_redis_prefix(arena, queue);
+    *call = (cq_call){ .lua = CQ_LUA_push,
+                       .encode = stored ? encode_confirmation : encode_push,
+                       .arg = round };
+    call->prefix = cq_redis_prefix(arena, item->queue);
+    if (stored)
+        call->prefix =
+            cq_redis_key(arena, call->prefix, "cronq:confirm", (cq_str){ NULL, 0 });
     if (!call->prefix.data)
         return NULL;
     round->call_count++;
@@ -233,7 +261,7 @@ static cronq_status plan_round(push_round *round, cq_push *items, size_t count,
         bytes += items[i].message.len;
         if (i > 0 && bytes > ROUND_BYTES)
             break;
-        call = call_of(round, items[i].queue, arena);
+        call = call_of(round, &items[i], arena);
         if (!call)
             return cq_fail_nomem(err);
         round->before[i] = items[i].status;
@@ -299,16 +327,31 @@ static cronq_status judge_call(const cq_redis *redis, push_round *round,
 
     if (!reply)
         return CRONQ_EIO;
-    if (reply->type == CQ_REPLY_ERROR)
+    if (reply->type == CQ_REPLY_ERROR && is_confirmation(call))
+        status = cq_fail(err, CRONQ_EIO, "redis: %.*s", CQ_FMT(reply->text));
+    else if (reply->type == CQ_REPLY_ERROR)
         status = refusal(reply, err);
-    else if (reply->type != CQ_REPLY_ARRAY || reply->count != call->count)
+    else if (!is_confirmation(call) &&
+             (reply->type != CQ_REPLY_ARRAY || reply->count != call->count))
         status = cq_fail(err, CRONQ_EPROTO, "a push was answered for %zu of %zu items",
                          reply->type == CQ_REPLY_ARRAY ? reply->count : 0, call->count);
     for (size_t i = call->first; i != NO_ITEM; i = round->next[i], n++)
         round->items[i].status =
-            status ? status
-                   : judge(redis, &round->items[i], reply->elements[n].text, arena);
+            status || is_confirmation(call)
+                ? status
+                : judge(redis, &round->items[i], reply->elements[n].text, arena);
     return status == CRONQ_EFULL ? CRONQ_OK : status;
+}
+
+/* Stored, but with too few replicas, or as far as it was known on another server. */
+static void doubt(cq_push *item, const cq_call *call)
+{
+    bool elsewhere = item->stored_epoch && item->stored_epoch != call->epoch;
+
+    if (!elsewhere && !call->unconfirmed)
+        return;
+    item->status = CRONQ_EIO;
+    item->stored_epoch = elsewhere ? 0 : call->epoch;
 }
 
 /* The items of a call that was not sent are as they came, and those that too few replicas
@@ -316,10 +359,14 @@ static cronq_status judge_call(const cq_redis *redis, push_round *round,
 static void correct(push_round *round, const cq_call *call)
 {
     for (size_t i = call->first; i != NO_ITEM; i = round->next[i]) {
+        cq_push *item = &round->items[i];
+
         if (!call->sent)
-            round->items[i].status = round->before[i];
-        else if (call->unconfirmed && round->items[i].status == CRONQ_OK)
-            round->items[i].status = CRONQ_EIO;
+            item->status = round->before[i];
+        else if (item->status == CRONQ_OK)
+            doubt(item, call);
+        else
+            item->stored_epoch = 0;
     }
 }
 

@@ -113,6 +113,7 @@ struct cq_call {
     size_t first, count;
     cq_str prefix;    /* of its queue, or another key: tells the node */
     cq_reply *reply;  /* out; NULL while unknown */
+    uint64_t epoch;   /* out of cq_redis_run: of the pool that it was sent through */
     bool sent;        /* out of cq_redis_run: it may have been executed */
     bool unconfirmed; /* out of cq_redis_run: too few replicas have what it wrote */
 };

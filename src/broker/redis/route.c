@@ -82,8 +82,10 @@ static cronq_status run_single(cq_redis *redis, cq_call *calls, size_t count,
     status = cq_pool_take(redis->pool, &conn, err);
     if (status)
         return status;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         calls[i].sent = true;
+        calls[i].epoch = cq_pool_epoch(redis->pool);
+    }
     status = cq_redis_calls(redis, conn, calls, count, arena, err);
     if (!status && durable && redis->wait_replica_count) {
         status = await_replicas(redis, conn, arena, err);
@@ -183,6 +185,7 @@ static void send_leg(journey *j, node_leg *leg)
             continue;
         cq_redis_send_calls(j->redis, leg->conn, &j->calls[i], 1);
         j->calls[i].sent = true;
+        j->calls[i].epoch = cq_pool_epoch(leg->pool);
     }
     status = cq_conn_flush(leg->conn, &why);
     if (status)
