@@ -8,9 +8,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 cronq_status cq_thread_start(pthread_t *thread, const char *name, void *(*run)(void *),
@@ -60,6 +62,20 @@ bool cq_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t un
     struct timespec until = { until_ns / CQ_NS_PER_S, (long)(until_ns % CQ_NS_PER_S) };
 
     return pthread_cond_timedwait(cond, mutex, &until) != ETIMEDOUT;
+}
+
+bool cq_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t until_ns)
+{
+    struct timespec until = { until_ns / CQ_NS_PER_S, (long)(until_ns % CQ_NS_PER_S) };
+
+    return syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, &until, NULL,
+                   FUTEX_BITSET_MATCH_ANY) == 0 ||
+           errno != ETIMEDOUT;
+}
+
+void cq_futex_wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 cronq_status cq_event_init(cq_event *event, cronq_error *err)

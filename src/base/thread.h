@@ -5,6 +5,7 @@
 
 #include <cronq/base.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* Start a joinable thread with all signals but those of crashes blocked, so that they
  * reach the thread that the program chose, and with a name of up to 15 characters for
@@ -21,6 +22,12 @@ void cq_cond_init(pthread_cond_t *cond);
 /* Wait until signalled or until cq_mono_ns() reaches until_ns; false when it was the
  * time. May wake early, as pthread_cond_timedwait may. */
 bool cq_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t until_ns);
+
+/* Wait while the word has this value, at the longest until cq_mono_ns() reaches until_ns:
+ * false when it was the time. May wake early. futex(2) */
+bool cq_futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t until_ns);
+/* Wake one that waits on it; the word may be gone already. */
+void cq_futex_wake(_Atomic uint32_t *word);
 
 /* An eventfd: set by any thread, or by a signal handler; readable until cleared. */
 typedef struct cq_event {

@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* sender.c - threads that push at the same time share round trips.
  *
- * Each thread brings a request and appends it to the queue. While nobody leads, the one
- * that finds this out leads: it takes requests from the head of the queue, as many as fit
- * into a batch, sends them without the mutex, answers them, and steps down once its own
- * is answered. So a thread alone sends at once, and under load a batch is what came while
- * the one before was under way. Requests are served in order; a leader therefore serves
- * at most those that were there before its own, and its batch.
+ * Each thread brings a request and appends it to the queue. The one that finds that
+ * nobody leads does: it takes requests from the head of the queue, as many as fit into a
+ * batch, sends them without the mutex, answers them, and hands the lead to the head of
+ * the queue once its own is answered. So a thread alone sends at once, and under load a
+ * batch is what came while the one before was under way. Requests are served in order.
  *
  * A batch that failed as a whole goes back to the end of the queue, and the next requests
  * are sent alone: one that breaks the connection, or that the store chokes on, must not
  * take the others with it.
  *
- * Invariants, under the mutex: a request is in the queue, or in flight (in the batch of
- * the leader), or answered. It lives on the stack of its thread, which leaves only when
- * it is answered. When the queue is not empty, somebody leads or its head was woken. */
+ * A request lives on the stack of its thread, which sleeps until it gets an order, to
+ * lead or to leave, or until its time is over while it is QUEUED. Orders are given
+ * without the mutex, the one to lead before all others, and after one to leave the
+ * request is gone.
+ *
+ * Invariants, under the mutex: QUEUED and CHOSEN are in the queue, the others are not;
+ * the CHOSEN one is its head. When the queue is not empty, somebody leads or is chosen.
+ */
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -27,14 +31,23 @@
 #define BACKOFF_LIMIT_MS     500
 #define CLOCK_SYNC_PERIOD_NS (60 * CQ_NS_PER_S)
 
+typedef enum request_state {
+    REQUEST_QUEUED,
+    REQUEST_IN_FLIGHT, /* in the leader's batch */
+    REQUEST_CHOSEN,    /* to lead */
+    REQUEST_ANSWERED,
+} request_state;
+
+enum { ORDER_NONE, ORDER_NONE_ASLEEP, ORDER_LEAD, ORDER_LEAVE };
+
 typedef struct request {
-    struct request *next; /* in the queue, or in the batch */
+    struct request *next; /* in the queue, in the batch, or among those to be told */
     cq_prepared *items;
     size_t item_count, bytes;
     int64_t deadline_ns;
-    bool in_flight, answered;
+    request_state state;
     cronq_error why; /* code is OK when all items got an answer of their own */
-    pthread_cond_t wake;
+    _Atomic uint32_t order;
 } request;
 
 struct cq_sender {
@@ -113,14 +126,14 @@ static request *take_batch(cq_sender *sender)
     request *first = sender->head, *last = first;
     size_t count = first->item_count, bytes = first->bytes;
 
-    first->in_flight = true;
+    first->state = REQUEST_IN_FLIGHT;
     if (sender->alone_count)
         sender->alone_count--;
     else
         while (last->next && count + last->next->item_count <= CQ_BATCH_LIMIT &&
                bytes + last->next->bytes <= CQ_BATCH_LIMIT_BYTES) {
             last = last->next;
-            last->in_flight = true;
+            last->state = REQUEST_IN_FLIGHT;
             count += last->item_count;
             bytes += last->bytes;
         }
@@ -146,31 +159,43 @@ static bool is_settled(const request *each)
     return i == each->item_count;
 }
 
-/* Answer a batch, or put it back. Whoever is put back waits by its own clock again. */
-static void close_batch(cq_sender *sender, request *batch, const cronq_error *why)
+static void put_back(cq_sender *sender, request *each)
 {
+    each->state = REQUEST_QUEUED;
+    append(sender, each);
+    sender->alone_count++;
+}
+
+static void give_up(request *mine)
+{
+    if (!mine->why.code)
+        cq_fail(&mine->why, CRONQ_EIO, "no answer from the store");
+    mine->state = REQUEST_ANSWERED;
+}
+
+/* Answer a batch, or put it back. Returns those that were answered, to be told. */
+static request *close_batch(cq_sender *sender, request *batch, const cronq_error *why)
+{
+    request *answered = NULL, **tail = &answered;
     bool final = is_final(batch, why);
+    int64_t now_ns = cq_mono_ns();
 
     for (request *each = batch, *next; each; each = next) {
         next = each->next;
         each->why = *why;
-        each->in_flight = false;
-        each->answered = final || is_settled(each);
-        if (!each->answered) {
-            append(sender, each);
-            sender->alone_count++;
+        if (final || is_settled(each)) {
+            each->state = REQUEST_ANSWERED;
+        } else if (each->deadline_ns <= now_ns) {
+            give_up(each);
+        } else {
+            put_back(sender, each);
+            continue;
         }
-        pthread_cond_signal(&each->wake);
+        *tail = each;
+        tail = &each->next;
     }
-}
-
-/* Its time is over while it is in the queue. */
-static void give_up(cq_sender *sender, request *mine)
-{
-    unlink_request(sender, mine);
-    if (!mine->why.code)
-        cq_fail(&mine->why, CRONQ_EIO, "no answer from the store");
-    mine->answered = true;
+    *tail = NULL;
+    return answered;
 }
 
 /* ---- sending one batch ---- */
@@ -283,52 +308,96 @@ static int64_t pause_ms(cq_sender *sender, const cronq_error *why, int *failures
     return backoff_ms(sender, (*failures)++);
 }
 
+static void give_order(request *to, uint32_t order)
+{
+    if (atomic_exchange(&to->order, order) == ORDER_NONE_ASLEEP)
+        cq_futex_wake(&to->order);
+}
+
+static void dismiss(request *answered, const request *mine)
+{
+    for (request *each = answered, *next; each; each = next) {
+        next = each->next;
+        if (each != mine)
+            give_order(each, ORDER_LEAVE);
+    }
+}
+
+/* Who is to lead on; NULL when nobody needs to. */
+static request *choose_leader(cq_sender *sender)
+{
+    sender->led = sender->head != NULL;
+    if (sender->led)
+        sender->head->state = REQUEST_CHOSEN;
+    else
+        sender->alone_count = 0;
+    return sender->head;
+}
+
+/* With the mutex. */
+static bool gives_up(cq_sender *sender, request *mine)
+{
+    if (mine->state != REQUEST_QUEUED || cq_mono_ns() < mine->deadline_ns)
+        return false;
+    unlink_request(sender, mine);
+    give_up(mine);
+    return true;
+}
+
+/* With the mutex, which it leaves. */
 static void lead(cq_sender *sender, request *mine)
 {
+    request *batch, *answered, *leader = NULL;
+    int64_t pause, left_ms;
     int failures = 0;
 
-    sender->led = true;
-    while (!mine->answered) {
-        request *batch = take_batch(sender);
-        int64_t pause, left_ms;
+    for (;;) {
         cronq_error why = { 0 };
 
+        batch = take_batch(sender);
         pthread_mutex_unlock(&sender->mutex);
         why.code = send_once(sender, batch, &why);
         pause = pause_ms(sender, &why, &failures);
         pthread_mutex_lock(&sender->mutex);
-        close_batch(sender, batch, &why);
-        left_ms = (mine->deadline_ns - cq_mono_ns()) / CQ_NS_PER_MS;
-        if (mine->answered || !why.code)
-            continue;
-        if (left_ms <= 0) {
-            give_up(sender, mine);
-            continue;
-        }
+        answered = close_batch(sender, batch, &why);
+        if (mine->state == REQUEST_ANSWERED || gives_up(sender, mine))
+            break;
         pthread_mutex_unlock(&sender->mutex);
+        dismiss(answered, mine);
+        left_ms = (mine->deadline_ns - cq_mono_ns()) / CQ_NS_PER_MS;
         cq_sleep_ms(pause < left_ms ? pause : left_ms);
         pthread_mutex_lock(&sender->mutex);
     }
-    sender->led = false;
-    if (sender->head)
-        pthread_cond_signal(&sender->head->wake);
-    else
-        sender->alone_count = 0;
+    leader = choose_leader(sender);
+    pthread_mutex_unlock(&sender->mutex);
+    if (leader)
+        give_order(leader, ORDER_LEAD);
+    dismiss(answered, mine);
 }
 
-/* What is in flight must be waited for; in the queue everybody has a clock of its own. */
+/* Only what is in the queue has a clock: from anywhere else an order comes for certain.
+ */
 static void follow(cq_sender *sender, request *mine)
 {
-    if (mine->in_flight) {
-        pthread_cond_wait(&mine->wake, &sender->mutex);
-        return;
+    uint32_t order = ORDER_NONE;
+    int64_t until_ns = mine->deadline_ns;
+    bool over;
+
+    atomic_compare_exchange_strong(&mine->order, &order, ORDER_NONE_ASLEEP);
+    while ((order = atomic_load(&mine->order)) == ORDER_NONE_ASLEEP) {
+        if (cq_futex_wait(&mine->order, ORDER_NONE_ASLEEP, until_ns))
+            continue;
+        pthread_mutex_lock(&sender->mutex);
+        over = gives_up(sender, mine);
+        pthread_mutex_unlock(&sender->mutex);
+        if (over)
+            return;
+        until_ns = INT64_MAX;
     }
-    if (cq_cond_wait_until(&mine->wake, &sender->mutex, mine->deadline_ns) ||
-        mine->answered || mine->in_flight)
+    if (order == ORDER_LEAVE)
         return;
-    give_up(sender, mine);
-    if (!sender->led && sender->head)
-        pthread_cond_signal(&sender->head->wake);
+    pthread_mutex_lock(&sender->mutex);
+    lead(sender, mine);
 }
 
 /* What got no answer of its own gets the one about the store. */
@@ -364,16 +433,14 @@ cronq_status cq_sender_push(cq_sender *sender, cq_prepared *items, size_t count,
 
     for (size_t i = 0; i < count; i++)
         mine.bytes += items[i].push.message.len;
-    cq_cond_init(&mine.wake);
     pthread_mutex_lock(&sender->mutex);
     append(sender, &mine);
-    while (!mine.answered) {
-        if (sender->led)
-            follow(sender, &mine);
-        else
-            lead(sender, &mine);
+    if (!sender->led) {
+        sender->led = true;
+        lead(sender, &mine);
+    } else {
+        pthread_mutex_unlock(&sender->mutex);
+        follow(sender, &mine);
     }
-    pthread_mutex_unlock(&sender->mutex);
-    pthread_cond_destroy(&mine.wake);
     return settle_rest(&mine, why);
 }
