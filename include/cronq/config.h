@@ -60,6 +60,7 @@ typedef struct cronq_config_telemetry {
     bool has_ratio;
     double ratio; /* from 0 (none) to 1 */
     bool is_file, is_secure, is_disabled;
+    bool retry_links; /* as in cronq_tracer_options */
 } cronq_config_telemetry;
 
 /* NULL: there is no such section. */

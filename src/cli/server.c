@@ -207,6 +207,24 @@ static cronq_status make_metrics(worker_parts *worker, cronq_error *err)
                                CRONQ_METRIC_COUNTER, read_dropped, worker->log, err);
 }
 
+static double read_spans_dropped(void *otlp)
+{
+    return (double)cronq_otlp_dropped_count(otlp);
+}
+
+static cronq_status start_telemetry(worker_parts *worker, cronq_error *err)
+{
+    cronq_status status = cq_telemetry_start(cronq_config_get_telemetry(worker->config),
+                                             cronq_config_name(worker->config),
+                                             &worker->logger, &worker->telemetry, err);
+
+    if (status || !worker->metrics || !worker->telemetry.otlp)
+        return status;
+    return cronq_metrics_watch(worker->metrics, "cronq_spans_dropped_total",
+                               "Spans that could not be exported.", CRONQ_METRIC_COUNTER,
+                               read_spans_dropped, worker->telemetry.otlp, err);
+}
+
 static cronq_status is_ready(void *server, cronq_error *err)
 {
     return cronq_server_ready(server, err);
@@ -328,9 +346,7 @@ static int make(const cq_cli *cli, worker_parts *worker, const char *path)
     worker->uri = uri;
     worker->is_drain = cq_cli_has(cli, "drain");
     if (open_log(worker, &err) || make_metrics(worker, &err) ||
-        cq_telemetry_start(cronq_config_get_telemetry(worker->config),
-                           cronq_config_name(worker->config), &worker->logger,
-                           &worker->telemetry, &err))
+        start_telemetry(worker, &err))
         return report(cli, &err);
     options = *cronq_config_server_options(worker->config);
     if (make_notice(worker, &err))

@@ -291,7 +291,8 @@ cronq_status cq_telemetry_start(const cronq_config_telemetry *file, const char *
         return status;
     return cronq_tracer_new(
         CRONQ_TRACER_OPTIONS(.write = exports ? cronq_otlp_write : NULL,
-                             .write_arg = out->otlp, .sample_ratio = p.ratio),
+                             .write_arg = out->otlp, .sample_ratio = p.ratio,
+                             .retry_links = file && file->retry_links),
         &out->tracer, err);
 }
 

@@ -245,6 +245,7 @@ void cq_build_telemetry(cq_build *build)
         .is_file = number(build, CQ_K_TEL_BATCHER) == BATCHER_FILE,
         .is_secure = number(build, CQ_K_TEL_SECURE) != 0,
         .is_disabled = number(build, CQ_K_TEL_DISABLED) != 0,
+        .retry_links = number(build, CQ_K_TEL_RETRY_LINKS) != 0,
     };
     if (content->telemetry.is_file && !content->telemetry.endpoint)
         cq_find_error(build->findings, get(build, CQ_K_TEL_BATCHER)->mark,

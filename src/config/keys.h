@@ -58,6 +58,7 @@ X(TEL_BATCHER, "Telemetry.Batcher", CHOICE, 0, 0, "otlphttp|file", "otlphttp", "
 X(TEL_HEADERS, "Telemetry.OtlpHeaders", HEADERS, 0, 100, NULL, "", "HTTP headers of each request, as for credentials") \
 X(TEL_PATH, "Telemetry.OtlpHttpPath", TEXT, 0, 1024, NULL, "/v1/traces", "path of the receiver") \
 X(TEL_SECURE, "Telemetry.OtlpHttpSecure", BOOL, 0, 0, NULL, "false", "https, unless `Endpoint` says which") \
+X(TEL_RETRY_LINKS, "Telemetry.RetryLinks", BOOL, 0, 0, NULL, "false", "a retry begins a trace of its own, linked to the push") \
 X(TEL_DISABLED, "Telemetry.Disabled", BOOL, 0, 0, NULL, "false", "no traces at all") \
 X(DEV, "DevServer", SECTION, 0, 0, NULL, "", "serve metrics, health and readiness over HTTP; without this section it is not done") \
 X(DEV_ENABLED, "DevServer.Enabled", BOOL, 0, 0, NULL, "true", "false: as if the section were not there") \

@@ -10,6 +10,7 @@ cat >"$work/worker.yaml" <<YAML
 Name: measured
 WorkConf: {Concurrency: 4, ShutdownTimeout: 1s}
 DevServer: {Port: $port}
+Telemetry: {Endpoint: "127.0.0.1:$prometheus_port"} # which takes no traces
 Tasks:
   - {Pattern: good, Command: ["true"]}
   - {Pattern: slow, Command: [sleep, "60"]}
@@ -75,6 +76,7 @@ expect 0 "$CRONQ" push -u "$uri" --id stopped slow x
 within 60 ask 'sum(cron_active_workers{task_type="slow"})' 1
 expect 0 "$CRONQ" cancel -u "$uri" -q default --yes stopped
 within 60 ask 'sum(cronq_cancelled_tasks_total)' 1
+within 60 ask 'cronq_spans_dropped_total > bool 50' 1
 within 60 ask 'up{job="cronq"}' 1
 within 60 ask 'process_start_time_seconds > bool 1500000000' 1
 

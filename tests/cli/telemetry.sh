@@ -125,6 +125,34 @@ drain OTEL_EXPORTER_OTLP_ENDPOINT="https://127.0.0.1:$port"
 same "$before" "$(received tls)"
 complains "certificate"
 
+# A retry is in the trace of its push, or in one of its own that is linked to it.
+trace=11111111111111111111111111111111
+# spans NAME SECTION: how a task that fails once is traced, in $work/NAME.spans.
+spans() {
+    cat >"$work/$1.yaml" <<YAML
+Name: retries
+WorkConf: {Concurrency: 1, Retry: {Delay: fixed, Base: 10ms}}
+Tasks:
+  - {Pattern: tell, Command: [sh, -c, 'test -e $work/$1.failed || { touch $work/$1.failed; exit 1; }']}
+Telemetry: {Batcher: file, Endpoint: $work/$1.spans$2}
+YAML
+    expect 0 "$CRONQ" push -u "sqlite:$work/db" -H "traceparent=00-$trace-2222222222222222-01" tell x
+    for run in 1 2; do # the first may end before the retry is due
+        expect 0 "$CRONQ" server -u "sqlite:$work/db" -f "$work/$1.yaml" --drain
+    done
+}
+# count NAME TEXT: how often the spans have it.
+count() {
+    grep -oF -- "$2" "$work/$1.spans" | wc -l
+}
+spans child ""
+same 2 "$(count child '"name":"cron-consumer-tell"')"
+same 2 "$(count child '"parentSpanId":"2222222222222222"')"
+spans link ", RetryLinks: true"
+same 2 "$(count link '"name":"cron-consumer-tell"')"
+same 1 "$(count link '"parentSpanId"')"
+same 1 "$(count link '"links":[{"traceId":"'$trace'","spanId":"2222222222222222"')"
+
 # The section of the file, over TLS too; what it says wins.
 cp "$work/plain.yaml" "$work/plain.yaml.kept"
 cat >>"$work/plain.yaml" <<YAML
@@ -146,6 +174,7 @@ wrong Sampler 1.5
 wrong Sampler -0.1
 wrong Sampler often
 wrong Batcher kafka
+wrong RetryLinks maybe
 wrong OtlpHeaders '{"a b": c}'
 wrong OtlpHeaders '[a, b]'
 wrong OtlpHttpSecure perhaps
