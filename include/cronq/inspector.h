@@ -181,6 +181,12 @@ typedef struct cronq_event_info {
     int64_t pushed_at_ms;
 } cronq_event_info;
 
+/* Of a Redis Cluster. */
+typedef struct cronq_node_info {
+    const char *id;      /* 40 hexadecimal digits */
+    const char *address; /* "host:port" */
+} cronq_node_info;
+
 /* At most 100,000 groups, sorted by name. */
 cronq_status cronq_inspector_groups(cronq_inspector *inspector, const char *queue,
                                     cronq_group_info **out, size_t *count,
@@ -192,6 +198,11 @@ cronq_status cronq_inspector_workers(cronq_inspector *inspector, cronq_worker_in
 /* An entry of several schedulers is there once. */
 cronq_status cronq_inspector_entries(cronq_inspector *inspector, cronq_entry_info **out,
                                      size_t *count, cronq_error *err) CRONQ_CHECKED;
+/* The slot of a queue, there or not, and the nodes that have it, the master first. ESTATE
+ * when the store is no cluster. */
+cronq_status cronq_inspector_nodes(cronq_inspector *inspector, const char *queue,
+                                   uint16_t *slot, cronq_node_info **out, size_t *count,
+                                   cronq_error *err) CRONQ_CHECKED;
 /* Pushes of an entry, newest first; limit: 1 … 1,000. */
 cronq_status cronq_inspector_events(cronq_inspector *inspector, const char *entry_id,
                                     size_t offset, size_t limit, cronq_event_info **out,

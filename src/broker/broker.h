@@ -314,6 +314,11 @@ typedef struct cq_group_count {
     uint64_t count;
 } cq_group_count;
 
+/* Of a cluster. */
+typedef struct cq_node {
+    cq_str id, address; /* "host:port" */
+} cq_node;
+
 typedef struct cq_queue_counts {
     uint64_t pending, active, scheduled, retry, archived, completed, aggregating, groups;
     uint64_t processed_today, failed_today, processed, failed;
@@ -321,8 +326,8 @@ typedef struct cq_queue_counts {
     int64_t paused_at_s;
     int64_t latency_ns;
     uint64_t memory_bytes; /* about; a few tasks of each state stand for all */
-    bool brief; /* in: look into few groups; aggregating is an estimate when there are
-                   more */
+    bool brief; /* in: look into few groups, and weigh none; aggregating is an estimate
+                   when there are more */
 } cq_queue_counts;
 
 /* ---- the two tables: what a backend must have ---- */
@@ -539,6 +544,10 @@ typedef struct cq_inspect_ops {
     /* Calls advise for each thing about the store that is not as queues need it. NULL
      * where there is nothing to look at. */
     cronq_status (*diagnose)(cq_broker *, cq_advice_fn *advise, void *arg, cronq_error *);
+    /* The slot of a queue in a cluster and the nodes that have it, the master first.
+     * ESTATE when the store is none; NULL where it can not be one. */
+    cronq_status (*nodes)(cq_broker *, cq_str queue, cq_arena *arena, uint16_t *slot,
+                          cq_node **out, size_t *count, cronq_error *);
 } cq_inspect_ops;
 
 /* Every backend's broker and intake begin with these. */

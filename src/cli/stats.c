@@ -35,6 +35,7 @@ static const struct {
 #define COLUMN_COUNT (sizeof columns / sizeof columns[0])
 
 typedef struct listing {
+    cronq_inspector *inspector;
     cronq_queue_info *queues;
     size_t count;
 } listing;
@@ -47,7 +48,41 @@ static uint64_t value_of(const cronq_queue_info *queue, size_t column)
     return value;
 }
 
-static void queue_json(cq_buf *out, const cronq_queue_info *queue)
+/* Where a queue is in a cluster; nothing elsewhere. */
+static void append_nodes(cq_buf *out, bool json, cronq_inspector *inspector,
+                         const char *queue)
+{
+    cronq_node_info *nodes;
+    uint16_t slot;
+    size_t count;
+
+    if (cronq_inspector_nodes(inspector, queue, &slot, &nodes, &count, NULL))
+        return;
+    if (json) {
+        cq_json_key_int(out, "slot", slot);
+        cq_json_key(out, "nodes");
+        cq_json_open(out, '[');
+    } else {
+        cq_buf_printf(out, "%-16s %u\n", "slot", slot);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!json) {
+            cq_buf_printf(out, "%-16s %s %s\n", i ? "replica" : "master",
+                          nodes[i].address, nodes[i].id);
+            continue;
+        }
+        cq_json_open(out, '{');
+        cq_json_key_text(out, "id", nodes[i].id);
+        cq_json_key_text(out, "address", nodes[i].address);
+        cq_json_close(out, '}');
+    }
+    if (json)
+        cq_json_close(out, ']');
+    cronq_list_free(nodes);
+}
+
+static void queue_json(cq_buf *out, cronq_inspector *inspector,
+                       const cronq_queue_info *queue)
 {
     cq_json_open(out, '{');
     cq_json_key_text(out, "queue", queue->name);
@@ -56,6 +91,7 @@ static void queue_json(cq_buf *out, const cronq_queue_info *queue)
         cq_json_key_int(out, columns[c].key, (int64_t)value_of(queue, c));
     cq_json_key_int(out, "latency_ms", queue->latency_ms);
     cq_json_key_int(out, "paused_at_ms", queue->paused_at_ms);
+    append_nodes(out, true, inspector, queue->name);
     cq_json_close(out, '}');
 }
 
@@ -68,7 +104,7 @@ static int print_json(const cq_cli *cli, const listing *list)
     cq_json_key(&out, "queues");
     cq_json_open(&out, '[');
     for (size_t i = 0; i < list->count; i++)
-        queue_json(&out, &list->queues[i]);
+        queue_json(&out, list->inspector, &list->queues[i]);
     cq_json_close(&out, ']');
     cq_json_close(&out, '}');
     return cq_cli_print(cli, &out);
@@ -159,7 +195,7 @@ static cronq_status look_at(const cq_cli *cli, cronq_inspector *inspector, listi
 static int show(cq_cli *cli, cronq_inspector *inspector,
                 int (*print)(const cq_cli *cli, const listing *list))
 {
-    listing list = { 0 };
+    listing list = { .inspector = inspector };
     cronq_error err;
     int code;
 
@@ -214,6 +250,7 @@ static int print_details(const cq_cli *cli, const listing *list)
         else
             cq_buf_append_text(&out, queue->paused ? "yes" : "no");
         cq_buf_append_char(&out, '\n');
+        append_nodes(&out, false, list->inspector, queue->name);
     }
     return cq_cli_print(cli, &out);
 }

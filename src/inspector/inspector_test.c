@@ -134,6 +134,21 @@ static void bad_input_has_a_status_of_its_own(void **state)
     cronq_inspector_free(NULL);
 }
 
+static void a_single_server_has_no_nodes(void **state)
+{
+    cronq_node_info *nodes;
+    cronq_error err;
+    uint16_t slot;
+    size_t count;
+
+    (void)state;
+    assert_int_equal(cronq_inspector_nodes(inspector, "q", &slot, &nodes, &count, &err),
+                     CRONQ_ESTATE);
+    assert_string_equal(err.text, "the store is no cluster");
+    assert_int_equal(cronq_inspector_nodes(inspector, "", &slot, &nodes, &count, &err),
+                     CRONQ_EINVAL);
+}
+
 /* A caller that was compiled with an older header has a shorter struct. */
 static void an_older_struct_is_not_written_behind_its_end(void **state)
 {
@@ -157,6 +172,7 @@ int main(void)
         cmocka_unit_test_setup(a_queue_tells_its_counts, empty),
         cmocka_unit_test_setup(a_queue_is_paused_once, empty),
         cmocka_unit_test_setup(bad_input_has_a_status_of_its_own, empty),
+        cmocka_unit_test_setup(a_single_server_has_no_nodes, empty),
         cmocka_unit_test_setup(an_older_struct_is_not_written_behind_its_end, empty),
     };
 

@@ -103,7 +103,7 @@ cronq_status cronq_inspector_groups(cronq_inspector *inspector, const char *queu
     cronq_status status = cq_inspect_check_queue(queue, err);
     cq_broker *broker = inspector->broker;
     cronq_group_info *list = NULL;
-    cq_queue_counts counts;
+    cq_queue_counts counts = { .brief = true };
     cq_group_count *found;
     size_t n = 0;
     cq_arena arena;
@@ -120,6 +120,39 @@ cronq_status cronq_inspector_groups(cronq_inspector *inspector, const char *queu
         status = CRONQ_ENOMEM;
     for (size_t i = 0; i < n && !status; i++)
         list[i] = (cronq_group_info){ text_in(list, found[i].name), found[i].count };
+    cq_arena_release(&arena);
+    if (status)
+        return status;
+    *out = list;
+    *count = n;
+    return CRONQ_OK;
+}
+
+/* ---- nodes ---- */
+
+cronq_status cronq_inspector_nodes(cronq_inspector *inspector, const char *queue,
+                                   uint16_t *slot, cronq_node_info **out, size_t *count,
+                                   cronq_error *err)
+{
+    cronq_status status = cq_inspect_check_queue(queue, err);
+    cq_broker *broker = inspector->broker;
+    cronq_node_info *list = NULL;
+    cq_node *found;
+    size_t n = 0;
+    cq_arena arena;
+
+    if (!status && !broker->inspect->nodes)
+        status = cq_fail(err, CRONQ_ESTATE, "the store is no cluster");
+    if (status)
+        return status;
+    cq_arena_init(&arena, CQ_INSPECT_LIMIT_BYTES);
+    status =
+        broker->inspect->nodes(broker, cq_str_of(queue), &arena, slot, &found, &n, err);
+    if (!status && !(list = list_new(n, sizeof *list, err)))
+        status = CRONQ_ENOMEM;
+    for (size_t i = 0; i < n && !status; i++)
+        list[i] = (cronq_node_info){ text_in(list, found[i].id),
+                                     text_in(list, found[i].address) };
     cq_arena_release(&arena);
     if (status)
         return status;

@@ -50,6 +50,23 @@ static void the_memory_of_a_queue_is_about_that_of_its_tasks(void **state)
                     2 * TASKS * PAYLOAD_BYTES, 4 * TASKS * PAYLOAD_BYTES);
 }
 
+static void a_brief_look_estimates_what_is_in_groups(void **state)
+{
+    cq_broker *broker = broker_of(state);
+    cq_queue_counts counts = { .brief = true };
+    char group[16];
+
+    for (int i = 0; i < 50; i++) {
+        snprintf(group, sizeof group, "%d", i);
+        push_heavy(broker, group, cq_str_of(group));
+    }
+    assert_int_equal(
+        broker->inspect->counts(broker, CQ_STR("q"), CONFORMANCE_NOW_NS, &counts, NULL),
+        CRONQ_OK);
+    assert_int_equal(counts.groups, 50);
+    assert_int_equal(counts.aggregating, 50);
+}
+
 static void a_task_is_told_since_when_it_could_run(void **state)
 {
     cq_broker *broker = broker_of(state);
@@ -76,6 +93,7 @@ static void connections_are_counted(void **state)
 
 const conformance_case conformance_figure_cases[] = {
     CONFORMANCE_CASE(the_memory_of_a_queue_is_about_that_of_its_tasks),
+    CONFORMANCE_CASE(a_brief_look_estimates_what_is_in_groups),
     CONFORMANCE_CASE(a_task_is_told_since_when_it_could_run),
     CONFORMANCE_CASE(connections_are_counted),
     { 0 },

@@ -292,9 +292,42 @@ static void a_node_that_dies_is_replaced(void **state)
     end(s);
 }
 
+static void the_nodes_of_a_queue_are_told(void **state)
+{
+    cronq_inspector *inspector;
+    cronq_node_info *nodes = NULL;
+    cluster_group group;
+    cronq_error err = { 0 };
+    char address[32];
+    uint16_t slot;
+    size_t count = 0, owner;
+
+    (void)state;
+    cluster_group_start(&group);
+    owner = cluster_group_owner(&group, QUEUE_KEY);
+    must(cronq_inspector_new(group.uri, NULL, &inspector, &err), &err);
+    for (int i = 0; i < PATIENCE_MS / 100 && count < 2; i++) { /* replicas come late */
+        cronq_list_free(nodes);
+        cq_sleep_ms(100);
+        must(cronq_inspector_nodes(inspector, "q", &slot, &nodes, &count, &err), &err);
+    }
+    assert_int_equal(count, 2);
+    assert_int_equal(slot,
+                     redis_server_int(group.nodes[0], "CLUSTER KEYSLOT " QUEUE_KEY));
+    snprintf(address, sizeof address, "127.0.0.1:%d",
+             redis_server_port(group.nodes[owner]));
+    assert_string_equal(nodes[0].id, group.ids[owner]);
+    assert_string_equal(nodes[0].address, address);
+    assert_string_equal(nodes[1].id, group.ids[owner + CLUSTER_MASTERS]);
+    cronq_list_free(nodes);
+    cronq_inspector_free(inspector);
+    cluster_group_stop(&group);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_nodes_of_a_queue_are_told),
         cmocka_unit_test(a_slot_that_moves_under_load_loses_nothing),
         cmocka_unit_test(while_a_slot_moves_other_queues_are_served),
         cmocka_unit_test(a_node_that_dies_is_replaced),

@@ -11,6 +11,8 @@
 
 enum { COUNTS_ROW = 15 };
 
+static const cq_str no_text = { NULL, 0 };
+
 static cronq_status queues(cq_broker *broker, cq_arena *arena, cq_str **out,
                            size_t *count, cronq_error *err)
 {
@@ -79,13 +81,58 @@ static void read_counts(const cq_reply *row, int64_t now_ns, cq_queue_counts *ou
         out->latency_ns = now_ns - since_ns;
 }
 
+/* Sizes of a few groups, in one go and without a script: these hold up nobody. */
+static void encode_zcard(cq_conn *conn, const cq_script *script, const cq_call *call)
+{
+    (void)script;
+    cq_conn_command(conn, 2);
+    cq_conn_arg_text(conn, "ZCARD");
+    cq_conn_arg_str(conn, call->prefix);
+}
+
+/* A few groups stand for all. */
+static cronq_status estimate_aggregating(cq_redis *redis, cq_str queue, cq_arena *arena,
+                                         cq_queue_counts *out, cronq_error *err)
+{
+    cq_str prefix = cq_redis_prefix(arena, queue);
+    cronq_status status;
+    cq_reply *names;
+    cq_call *calls;
+    uint64_t sum = 0;
+
+    status = cq_redis_command(
+        redis,
+        (cq_str[]){ CQ_STR("SRANDMEMBER"), cq_redis_key(arena, prefix, "groups", no_text),
+                    cq_redis_int(arena, GROUPS_LOOKED_INTO_BRIEFLY) },
+        3, arena, &names, err);
+    if (status || names->count == 0)
+        return status;
+    calls = cq_arena_calloc(arena, names->count, sizeof *calls);
+    if (!calls)
+        return cq_fail_nomem(err);
+    for (size_t i = 0; i < names->count; i++) {
+        calls[i].encode = encode_zcard;
+        calls[i].prefix = cq_redis_key(arena, prefix, "g:", names->elements[i].text);
+        if (!calls[i].prefix.data)
+            return cq_fail_nomem(err);
+    }
+    status = cq_redis_run(redis, calls, names->count, false, 0, arena, err);
+    for (size_t i = 0; i < names->count && !status; i++)
+        sum += count_of(calls[i].reply);
+    if (!status)
+        out->aggregating =
+            (uint64_t)((double)sum * (double)out->groups / (double)names->count + 0.5);
+    return status;
+}
+
 static cronq_status counts(cq_broker *broker, cq_str queue, int64_t now_ns,
                            cq_queue_counts *out, cronq_error *err)
 {
     cq_redis *redis = cq_redis_of(broker);
     cronq_status status;
     char date[16];
-    int64_t look = out->brief ? GROUPS_LOOKED_INTO_BRIEFLY : GROUPS_LOOKED_INTO;
+    int64_t look = out->brief ? 0 : GROUPS_LOOKED_INTO;
+    bool brief = out->brief;
     cq_reply *row;
     cq_arena arena;
 
@@ -101,6 +148,8 @@ static cronq_status counts(cq_broker *broker, cq_str queue, int64_t now_ns,
         status = cq_fail(err, CRONQ_EPROTO, "the counts of a queue can not be read");
     if (!status)
         read_counts(row->elements, now_ns, out);
+    if (!status && brief && out->groups)
+        status = estimate_aggregating(redis, queue, &arena, out, err);
     cq_arena_release(&arena);
     return status;
 }
@@ -161,6 +210,56 @@ static cronq_status groups(cq_broker *broker, cq_str queue, size_t limit, cq_are
     return CRONQ_OK;
 }
 
+/* [first slot, last slot, [host, port, id, …] of the master, those of its replicas …]; a
+ * node that does not know its own host has none. */
+static cronq_status nodes_of(const cq_reply *range, cq_arena *arena, cq_node **out,
+                             size_t *count, cronq_error *err)
+{
+    cq_node *found = cq_arena_calloc(arena, range->count, sizeof *found);
+    size_t n = 0;
+
+    for (size_t i = 2; found && i < range->count; i++) {
+        const cq_reply *node = &range->elements[i];
+        cq_str port;
+
+        if (node->type != CQ_REPLY_ARRAY || node->count < 3)
+            continue;
+        port = cq_redis_int(arena, cq_reply_int(&node->elements[1], 0));
+        found[n++] = (cq_node){ node->elements[2].text,
+                                cq_redis_key(arena, node->elements[0].text, ":", port) };
+    }
+    if (!found)
+        return cq_fail_nomem(err);
+    *out = found;
+    *count = n;
+    return CRONQ_OK;
+}
+
+static cronq_status nodes(cq_broker *broker, cq_str queue, cq_arena *arena,
+                          uint16_t *slot, cq_node **out, size_t *count, cronq_error *err)
+{
+    cq_redis *redis = cq_redis_of(broker);
+    cronq_status status;
+    cq_reply *map;
+
+    if (!redis->cluster)
+        return cq_fail(err, CRONQ_ESTATE, "the store is no cluster");
+    *slot = cq_key_slot(cq_redis_prefix(arena, queue));
+    status = cq_redis_command(redis, (cq_str[]){ CQ_STR("CLUSTER"), CQ_STR("SLOTS") }, 2,
+                              arena, &map, err);
+    if (status)
+        return status;
+    for (size_t i = 0; map->type == CQ_REPLY_ARRAY && i < map->count; i++) {
+        const cq_reply *range = &map->elements[i];
+
+        if (range->type == CQ_REPLY_ARRAY && range->count >= 2 &&
+            cq_reply_int(&range->elements[0], CQ_SLOTS) <= *slot &&
+            cq_reply_int(&range->elements[1], -1) >= *slot)
+            return nodes_of(range, arena, out, count, err);
+    }
+    return cq_fail(err, CRONQ_EIO, "no node of the cluster has slot %u", *slot);
+}
+
 const cq_inspect_ops cq_redis_inspect_ops = {
     .queues = queues,
     .counts = counts,
@@ -183,4 +282,5 @@ const cq_inspect_ops cq_redis_inspect_ops = {
     .events = cq_redis_events,
     .check = cq_redis_check,
     .diagnose = cq_redis_diagnose,
+    .nodes = nodes,
 };

@@ -1,5 +1,6 @@
 -- counts: the sizes of a queue's parts; a part of the wrong type counts nothing.
--- KEYS  the queue's prefix; ARGV  date, groups looked into at most, tasks weighed of each part
+-- KEYS  the queue's prefix; ARGV  date, groups looked into at most (0: aggregating is not
+-- counted), tasks weighed of each part
 -- Returns pending, active, scheduled, retry, archived, completed, aggregating, groups,
 -- processed today, failed today, processed, failed, paused (or nil), pending_since (or nil), memory
 local try, p = redis.pcall, KEYS[1]
@@ -30,6 +31,7 @@ end
 
 -- Of very many groups a sample stands for all, and of these one is weighed.
 local function aggregating(groups)
+    if ARGV[2] == '0' then return 0, 0 end
     local names, sum = try('SRANDMEMBER', p .. 'groups', ARGV[2]), 0
     if names.err or #names == 0 then return 0, 0 end
     for i = 1, #names do sum = sum + size('ZCARD', 'g:' .. names[i]) end
