@@ -76,7 +76,7 @@ static void path_case(const cq_cli_command *command, const char *path, cq_buf *o
 
     for (; verb && *verb; verb++)
         if (!(*verb)->hidden)
-            cq_buf_printf(out, "        '%s:%s') path='%s%s%s' ;;\n", path, (*verb)->name,
+            cq_buf_printf(out, "        '%s:%s') verb='%s%s%s' ;;\n", path, (*verb)->name,
                           path, *path ? " " : "", (*verb)->name);
 }
 
@@ -99,24 +99,25 @@ static void words_case(const cq_cli_command *command, const char *path, cq_buf *
     cq_buf_append_text(out, "' ;;\n");
 }
 
-/* One body serves both shells: zsh runs it through its own emulation of bash. */
+/* One body serves both shells: zsh runs it through its own emulation of bash. There path
+ * would be the search path, in any scope. */
 static void script(const cq_cli *cli, cq_buf *out)
 {
     cq_buf_append_text(out, "_cronq() {\n"
-                            "    local cur=${COMP_WORDS[COMP_CWORD]} path='' words='' i\n"
+                            "    local cur=${COMP_WORDS[COMP_CWORD]} verb='' words='' i\n"
                             "    COMPREPLY=()\n"
                             "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                            "        case \"$path:${COMP_WORDS[i]}\" in\n");
+                            "        case \"$verb:${COMP_WORDS[i]}\" in\n");
     walk(cli->root, "", path_case, out);
     cq_buf_append_text(out, "        esac\n"
                             "    done\n"
-                            "    case \"$path:${COMP_WORDS[COMP_CWORD-1]}\" in\n");
+                            "    case \"$verb:${COMP_WORDS[COMP_CWORD-1]}\" in\n");
     walk(cli->root, "", option_cases, out);
     for (const cq_cli_option *option = cq_cli_globals; option->name; option++)
         if (option->type != CQ_CLI_FLAG)
             option_case(option, "*", out);
     cq_buf_append_text(out, "    esac\n"
-                            "    case $path in\n");
+                            "    case $verb in\n");
     walk(cli->root, "", words_case, out);
     cq_buf_append_text(out, "    esac\n"
                             "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
@@ -138,6 +139,9 @@ static int run(cq_cli *cli)
         cq_buf_append_text(&out, "#compdef cronq\n"
                                  "autoload -U +X bashcompinit && bashcompinit\n");
     script(cli, &out);
+    if (zsh) /* loaded from fpath, this is already the first completion */
+        cq_buf_append_text(&out, "[[ $funcstack[1] != _cronq ]] ||\n"
+                                 "    _bash_complete -o default -F _cronq\n");
     return cq_cli_print(cli, &out);
 }
 

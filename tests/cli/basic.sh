@@ -93,5 +93,28 @@ cronq completion z|zsh
 cronq queue rm --fo|--force
 WORDS
 fi
+# The same in zsh, on a terminal: sourced, and as a file in fpath, whose first call loads it.
+cat >"$work/complete.zsh" <<'ZSH'
+zmodload zsh/zpty
+zpty shell 'TERM=dumb zsh -f -i'
+zpty -w shell "unset zle_bracketed_paste; PS1=; PATH=$1:\$PATH; $2"
+zpty -w shell 'echo rea""dy'
+zpty -r -m shell line '*ready*'
+zpty -w -n shell "$3"$'\t'
+zpty -r -m shell line "*$4*"
+ZSH
+mkdir "$work/site"
+"$CRONQ" completion zsh >"$work/site/_cronq"
+for start in "autoload -Uz compinit; compinit -u -D; source <(cronq completion zsh)" \
+    "fpath=($work/site \$fpath); autoload -Uz compinit; compinit -u -D"; do
+    while IFS="|" read -r words may; do
+        expect 0 timeout 30 zsh -f "$work/complete.zsh" "${CRONQ%/*}" "$start" "$words" "$may"
+    done <<'WORDS'
+cronq ver|cronq version
+cronq task re|cronq task reschedule
+cronq server --dr|cronq server --drain
+cronq bench throughput -w 3 --pay|cronq bench throughput -w 3 --payload
+WORDS
+done
 expect 0 "$CRONQ" man
 says ".TH CRONQ 1"
