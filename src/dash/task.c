@@ -66,6 +66,23 @@ static void append_headers(const cronq_task_info *task, cq_buf *out)
     }
 }
 
+/* The last ten, the newest first, whose text is the error. */
+static void append_failures(const cronq_task_info *task, int64_t now_ms, cq_buf *out)
+{
+    size_t count = cronq_task_info_failure_count(task);
+
+    if (count == 0)
+        line(out, "error", cronq_task_info_error(task));
+    for (size_t i = 0; i < count; i++) {
+        cronq_failure failure = cronq_task_info_failure_at(task, i);
+
+        cq_buf_printf(out, "%-*sattempt %d, ", LABEL_CELLS, i ? "" : "errors",
+                      (int)failure.attempt);
+        cq_dash_relative(out, failure.at_ms, now_ms);
+        cq_buf_printf(out, " on %s: %s\n", failure.host, failure.text);
+    }
+}
+
 static void append_bytes(const cq_dash_view *view, const char *label, cronq_bytes bytes,
                          cq_buf *out)
 {
@@ -97,7 +114,7 @@ static void describe(const cq_dash_view *view, cq_buf *out)
                   (int)cronq_task_info_max_retry(task));
     append_marks(task, out);
     append_times(task, view->picture->at_ms, out);
-    line(out, "error", cronq_task_info_error(task));
+    append_failures(task, view->picture->at_ms, out);
     append_headers(task, out);
     append_bytes(view, "payload", cronq_task_info_payload(task), out);
     if (cronq_task_info_result(task).data)

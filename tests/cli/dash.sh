@@ -127,7 +127,7 @@ YAML
     sees "ticker"
     sees "in "
 
-    # Its error.
+    # Its errors.
     keys 1
     sees PENDING
     keys Down Enter
@@ -136,6 +136,10 @@ YAML
     sees "queue work, retry"
     sees "breaker"
     sees "it broke"
+    keys Enter
+    sees "errors      attempt 1, "
+    sees "ago on "
+    keys Escape
 
     # Stop a running task.
     keys 2
