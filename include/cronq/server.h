@@ -125,7 +125,9 @@ typedef void cronq_health_fn(const cronq_error *why, void *arg);
  * or it cannot be read; task has its error and its last failure. Called by a thread of
  * its own, one task at a time, and never waited for: up to 1,000 tasks (64 MiB) wait for
  * their turn, the rest is dropped. Another status than OK, and what is dropped, is logged
- * and counted (cronq_archive_notices_total), and not tried again. */
+ * and counted (cronq_archive_notices_total), and not tried again. With supervise it is
+ * called in a process of its own, without on_begin and not counted, for tasks whose
+ * handler crashed the process that works. */
 typedef cronq_status cronq_archive_fn(const cronq_task_info *task, void *arg,
                                       cronq_error *err);
 

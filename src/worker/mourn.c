@@ -11,6 +11,7 @@
 
 #define ARENA_BYTES ((size_t)1 << 30)
 #define AGAIN_MS    200
+#define NOTICES_NS  (60 * CQ_NS_PER_S) /* for on_archive, of all culprits */
 
 typedef struct mourning {
     cq_worker *worker;
@@ -134,6 +135,17 @@ static cronq_status count_deaths(mourning *m, cronq_error *err)
     return status;
 }
 
+static void tell_of_archived(mourning *m, const cq_exchange *exchange)
+{
+    for (size_t i = 0; i < exchange->outcome_count; i++) {
+        const cq_outcome *outcome = &exchange->outcomes[i];
+
+        if (outcome->kind == CQ_ARCHIVE && !outcome->status)
+            cq_notices_add(&m->worker->notices, outcome->message, outcome->failure_line,
+                           exchange->now_ns);
+    }
+}
+
 static cronq_status send_outcomes(mourning *m, size_t first, size_t count,
                                   cronq_error *err)
 {
@@ -147,7 +159,11 @@ static cronq_status send_outcomes(mourning *m, size_t first, size_t count,
         status = plan(m, first + i, &m->outcomes[exchange.outcome_count++], err);
     if (!status)
         status = intake->ops->exchange_send(intake, &exchange, err);
-    return status ? status : intake->ops->exchange_recv(intake, &exchange, err);
+    if (!status)
+        status = intake->ops->exchange_recv(intake, &exchange, err);
+    if (!status)
+        tell_of_archived(m, &exchange);
+    return status;
 }
 
 static cronq_status mourn_once(mourning *m, bool *counted, cronq_error *err)
@@ -183,6 +199,8 @@ cronq_status cq_worker_mourn(cq_worker *worker, const cq_dead *dead, size_t coun
     m.deaths = calloc(count + 1, sizeof *m.deaths);
     if (!status && !m.deaths)
         status = cq_fail_nomem(err);
+    if (!status)
+        status = cq_notices_start(&worker->notices, worker, err);
     cq_arena_init(&m.arena, ARENA_BYTES);
     while (!status) {
         status = mourn_once(&m, &counted, err);
@@ -191,6 +209,7 @@ cronq_status cq_worker_mourn(cq_worker *worker, const cq_dead *dead, size_t coun
         status = CRONQ_OK;
         cq_sleep_ms(AGAIN_MS);
     }
+    cq_notices_end(&worker->notices, cq_mono_ns() + NOTICES_NS);
     cq_arena_release(&m.arena);
     free(m.deaths);
     return status;

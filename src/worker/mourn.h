@@ -14,9 +14,10 @@ typedef struct cq_dead {
     cq_report report; /* row 0: it did not crash */
 } cq_dead;
 
-/* Archive culprits; give back the rest, uncharged, through a connection of its own. When
- * nobody reported (any other death), what was started is charged a death, and archived at
- * the third. Tried again for as long as the leases last. */
+/* In a process of its own. Archive culprits, and tell on_archive of them; give back the
+ * rest, uncharged, through a connection of its own. When nobody reported (any other
+ * death), what was started is charged a death, and archived at the third. Tried again for
+ * as long as the leases last. */
 cronq_status cq_worker_mourn(cq_worker *worker, const cq_dead *dead, size_t count,
                              bool reported, cronq_error *err);
 

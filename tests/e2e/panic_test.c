@@ -219,6 +219,8 @@ static int64_t crash_among_good_ones(struct world *world, const char *mode,
         await_archived(world, id, text);
         check_text(words[(size_t)i % kinds], text);
         panics += strncmp(text, "panic: ", 7) == 0;
+        if (!history_wait(world->history, "told", id, 1, ALL_DONE_MS))
+            fail_msg("nobody was told that %s is archived", id);
     }
     assert_true(history_wait(world->history, "end", NULL, (size_t)good, ALL_DONE_MS));
     push(world, "last", "plain"); /* a worker that only starts has nothing to tell */

@@ -121,6 +121,15 @@ static void write_metrics(void *arg)
     free(text);
 }
 
+static cronq_status note_archived(const cronq_task_info *task, void *arg,
+                                  cronq_error *err)
+{
+    (void)arg;
+    (void)err;
+    note("told", cronq_task_info_id(task));
+    return CRONQ_OK;
+}
+
 int main(int argc, char **argv)
 {
     cronq_handler_options handler = { .struct_size = sizeof handler,
@@ -140,6 +149,7 @@ int main(int argc, char **argv)
             CRONQ_SERVER_OPTIONS(.concurrency = SLOTS, .supervise = true,
                                  .metrics = metrics, .on_end = write_metrics,
                                  .restart_delay_ms = 1, .lease_ms = 20000,
+                                 .on_archive = note_archived,
                                  .logger = { log_line, NULL, CRONQ_LOG_INFO }),
             &server, &err);
     if (strcmp(argv[3], "process") == 0) {
