@@ -12,7 +12,7 @@
 /* A file as it is on the disk, and what is on its way there. */
 typedef struct image {
     unsigned char *bytes;
-    sqlite3_int64 size;
+    sqlite3_int64 size, room; /* room: bytes that were allocated */
     struct pending {
         unsigned char *bytes; /* NULL: the file ends at `at` */
         sqlite3_int64 at, len;
@@ -65,7 +65,10 @@ static bool fails(faulty_kind kind)
 
 static void set_size(image *to, sqlite3_int64 size)
 {
-    to->bytes = realloc(to->bytes, (size_t)size + 1);
+    if (size >= to->room) { /* twice as much: a sanitizer copies each time */
+        to->room = 2 * size + 1;
+        to->bytes = realloc(to->bytes, (size_t)to->room);
+    }
     if (size > to->size)
         memset(to->bytes + to->size, 0, (size_t)(size - to->size));
     to->size = size;
