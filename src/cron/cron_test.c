@@ -187,7 +187,8 @@ static void every_second_of_a_year_is_found(void **state)
 static void what_never_fires_is_known_at_once(void **state)
 {
     static const char *const specs[] = { "0 0 30 2 *", ", * * * *", "0 0 0 31 2,4 *",
-                                         "* , * * *",  "* * * , *", "0 0 , * ," };
+                                         "* , * * *",  "* * * , *", "0 0 , * ,",
+                                         "0 0 , * *",  "0 0 * * ,", ", 38 * * * *" };
     cq_zone *zone = open_zone(CQ_STR("America/New_York"));
 
     (void)state;
@@ -201,6 +202,24 @@ static void what_never_fires_is_known_at_once(void **state)
         cq_cron_free(cron);
     }
     cq_zone_free(zone);
+}
+
+static void a_day_without_a_value_leaves_it_to_the_other(void **state)
+{
+    (void)state;
+    assert_next("*/5 5-19 , */13 */2", "Pacific/Kwajalein", "2029-10-01T00:00:42Z",
+                "2030-01-01T05:00:00+12:00");
+    assert_next("0 12 ,, * MON", "UTC", "2026-01-15T10:00:00Z", "2026-01-19T12:00:00Z");
+    assert_next("0 12 20 * ,", "UTC", "2026-01-15T10:00:00Z", "2026-01-20T12:00:00Z");
+}
+
+static void a_step_beyond_the_field_leaves_the_first_value(void **state)
+{
+    (void)state;
+    assert_next("0 1-9/9223372036854775807 * * *", "UTC", "2030-05-25T12:00:00Z",
+                "2030-05-26T01:00:00Z");
+    assert_next("7-50/9223372036854775807 0 * * *", "UTC", "2030-05-25T12:00:00Z",
+                "2030-05-26T00:07:00Z");
 }
 
 static void the_ends_of_time_are_quiet(void **state)
@@ -385,6 +404,8 @@ int main(void)
         cmocka_unit_test(clocks_set_back_within_an_hour_do_not_stop_the_walk),
         cmocka_unit_test(every_second_of_a_year_is_found),
         cmocka_unit_test(what_never_fires_is_known_at_once),
+        cmocka_unit_test(a_day_without_a_value_leaves_it_to_the_other),
+        cmocka_unit_test(a_step_beyond_the_field_leaves_the_first_value),
         cmocka_unit_test(the_ends_of_time_are_quiet),
         cmocka_unit_test(every_has_a_period_of_whole_seconds),
         cmocka_unit_test(a_zone_in_the_spec_wins),

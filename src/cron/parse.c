@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #define SPEC_MAX_BYTES ((size_t)1 << 20)
+#define MINUTES_A_DAY  1440
 
 static const char *const month_names[] = { "jan", "feb", "mar", "apr", "may", "jun",
                                            "jul", "aug", "sep", "oct", "nov", "dec" };
@@ -277,8 +278,9 @@ static cronq_status read_range(const place *in, cq_str text, uint64_t *set)
         status = check_range(in, &r);
     if (status)
         return status;
+    /* A longer step leaves the field as well, and cannot overflow. */
     if (r.step > in->field->max)
-        r.last = r.first;
+        r.step = in->field->max + 1;
     for (int64_t value = r.first; value <= r.last; value += r.step)
         *set |= (uint64_t)1 << value;
     if (r.star)
@@ -289,17 +291,35 @@ static cronq_status read_range(const place *in, cq_str text, uint64_t *set)
 /* Ranges with commas between them. Empty ones are passed over, as the reference does. */
 static cronq_status read_field(const place *in, cq_str text, uint64_t *set)
 {
-    char room[CQ_QUOTED_ROOM];
     cronq_status status = CRONQ_OK;
-    cq_str whole = text, part;
+    cq_str part;
 
     while (!status && take_part(&text, ',', &part))
         if (part.len)
             status = read_range(in, part, set);
-    /* The reference would try every second of five years. */
-    if (!status && *set == 0 && in->field == &fields[CQ_CRON_SECOND])
-        return refuse(in, whole.data, "%s has no value", cq_quoted(whole, room));
     return status;
+}
+
+/* Is a set empty whose field must match? A day or a weekday need not, when the other one
+ * is given. */
+static bool never_fires(const uint64_t *sets)
+{
+    uint64_t day = sets[CQ_CRON_DAY], weekday = sets[CQ_CRON_WEEKDAY];
+    bool both = (day | weekday) & CQ_CRON_STAR;
+
+    return sets[CQ_CRON_SECOND] == 0 || sets[CQ_CRON_MINUTE] == 0 ||
+           sets[CQ_CRON_HOUR] == 0 || sets[CQ_CRON_MONTH] == 0 ||
+           (both ? day == 0 || weekday == 0 : day == 0 && weekday == 0);
+}
+
+/* A seconds field without a value, where the reference would try every second of most
+ * hours of five years: it never answers. */
+static bool tries_every_second(const uint64_t *sets)
+{
+    int minutes = __builtin_popcountll(sets[CQ_CRON_MINUTE] & ~CQ_CRON_STAR);
+    int hours = __builtin_popcountll(sets[CQ_CRON_HOUR] & ~CQ_CRON_STAR);
+
+    return sets[CQ_CRON_SECOND] == 0 && minutes * hours >= MINUTES_A_DAY / 2;
 }
 
 static cronq_status refuse_count(const place *in, unsigned flags, size_t count,
@@ -318,6 +338,7 @@ static cronq_status parse_fields(place *in, cq_str text, unsigned flags, cq_cron
     size_t max = flags & CQ_CRON_OPTIONAL_SECONDS ? 6 : 5, count = 0, first;
     cq_str words[CQ_CRON_FIELD_COUNT] = { { 0 } };
     const char *wrong = in->spec.data + in->spec.len;
+    char room[CQ_QUOTED_ROOM];
 
     for (text = trim_front(text); text.len; text = trim_front(text), count++) {
         cq_str word = take_word(&text);
@@ -339,9 +360,12 @@ static cronq_status parse_fields(place *in, cq_str text, unsigned flags, cq_cron
         status = read_field(in, words[i - first], &cron->sets[i]);
         if (status)
             return status;
-        cron->never = cron->never || cron->sets[i] == 0;
     }
-    return CRONQ_OK;
+    cron->never = never_fires(cron->sets);
+    if (!tries_every_second(cron->sets))
+        return CRONQ_OK;
+    in->field = &fields[CQ_CRON_SECOND];
+    return refuse(in, words[0].data, "%s has no value", cq_quoted(words[0], room));
 }
 
 static cronq_status parse_every(const place *in, cq_str text, cq_cron *cron)

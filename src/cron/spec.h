@@ -20,7 +20,7 @@ enum cq_cron_field {
 
 struct cq_cron {
     uint64_t sets[CQ_CRON_FIELD_COUNT]; /* bit n: the value n activates */
-    bool never;                         /* some set is empty: "," */
+    bool never;                         /* a set that must match is empty: "," */
     int64_t every_s;                    /* of @every, then the sets mean nothing */
     const cq_zone *zone;
     cq_zone *own_zone; /* of TZ=, or NULL */
