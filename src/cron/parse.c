@@ -13,7 +13,6 @@
 #include <strings.h>
 
 #define SPEC_MAX_BYTES ((size_t)1 << 20)
-#define MINUTES_A_DAY  1440
 
 static const char *const month_names[] = { "jan", "feb", "mar", "apr", "may", "jun",
                                            "jul", "aug", "sep", "oct", "nov", "dec" };
@@ -312,14 +311,17 @@ static bool never_fires(const uint64_t *sets)
            (both ? day == 0 || weekday == 0 : day == 0 && weekday == 0);
 }
 
-/* A seconds field without a value, where the reference would try every second of most
- * hours of five years: it never answers. */
+/* A seconds field without a value, where the reference would try most of the seconds of
+ * five years: it does not answer in reasonable time. */
 static bool tries_every_second(const uint64_t *sets)
 {
-    int minutes = __builtin_popcountll(sets[CQ_CRON_MINUTE] & ~CQ_CRON_STAR);
-    int hours = __builtin_popcountll(sets[CQ_CRON_HOUR] & ~CQ_CRON_STAR);
+    int64_t combined = 1, all = 1;
 
-    return sets[CQ_CRON_SECOND] == 0 && minutes * hours >= MINUTES_A_DAY / 2;
+    for (int i = CQ_CRON_MINUTE; i < CQ_CRON_FIELD_COUNT; i++) {
+        combined *= __builtin_popcountll(sets[i] & ~CQ_CRON_STAR);
+        all *= fields[i].max - fields[i].min + 1;
+    }
+    return sets[CQ_CRON_SECOND] == 0 && combined > all / 2;
 }
 
 static cronq_status refuse_count(const place *in, unsigned flags, size_t count,
