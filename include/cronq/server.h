@@ -286,7 +286,8 @@ cronq_status cronq_server_use(cronq_server *server, cronq_middleware *middleware
 /* What cronq_attempt_user_data returns. Before the start; borrowed. */
 void cronq_server_set_base_context(cronq_server *server, void *user_data);
 
-/* Starts the threads and returns; without its store the server waits for it. ESTATE when
+/* Starts the threads and returns; without its store the server waits for it. A server
+ * with no handler and no middleware takes no tasks: it only schedules. ESTATE when
  * already started or stopped, EINVAL when an entry with a handler names a queue that is
  * not served. */
 cronq_status cronq_server_start(cronq_server *server, cronq_error *err) CRONQ_CHECKED;
@@ -319,7 +320,8 @@ cronq_status cronq_server_alive(cronq_server *server, cronq_error *err) CRONQ_CH
  * called cronq_server_stop. */
 cronq_status cronq_server_run(cronq_server *server, cronq_error *err) CRONQ_CHECKED;
 /* start, work until the served queues hold nothing pending or active, stop. For tests and
- * one-shot jobs; delayed tasks are not waited for. ECANCELED: stopped meanwhile. */
+ * one-shot jobs; delayed tasks are not waited for. ECANCELED: stopped meanwhile. EINVAL
+ * without a handler. */
 cronq_status cronq_server_drain(cronq_server *server, cronq_error *err) CRONQ_CHECKED;
 
 CRONQ_END

@@ -250,8 +250,11 @@ static cronq_status work_until_empty(cronq_server *server, cronq_error *err)
 cronq_status cronq_server_drain(cronq_server *server, cronq_error *err)
 {
     const cronq_server_options *options = &server->options;
-    cronq_status drained, stopped, status = cq_server_start(server, false, err);
+    cronq_status drained, stopped, status;
 
+    if (!cq_worker_has_handlers(server->worker))
+        return cq_fail(err, CRONQ_EINVAL, "drain: there is no handler to run tasks");
+    status = cq_server_start(server, false, err);
     if (status)
         return status;
     drained =

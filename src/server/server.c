@@ -278,6 +278,8 @@ static cronq_status start_parts(cronq_server *server, bool with_scheduler,
         return status;
     server->state = CQ_SERVER_ACTIVE;
     atomic_store(&server->started, true);
+    if (!cq_worker_has_handlers(server->worker))
+        CQ_INFO(&server->options.logger, "there is no handler: no tasks are taken");
     if (!with_scheduler || cq_scheduler_count(server->scheduler) == 0)
         return CRONQ_OK;
     return cronq_scheduler_start(server->scheduler, err);

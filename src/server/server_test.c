@@ -370,6 +370,34 @@ static void stop_ends_scheduler_then_work_then_connections(void **state)
     cronq_server_free(server);
 }
 
+/* What it would take would only fail, instead of running elsewhere. */
+static void a_server_without_handlers_takes_nothing(void **state)
+{
+    cronq_server *server = new_server(NULL);
+    cronq_error err;
+
+    (void)state;
+    assert_int_equal(cronq_server_cron_add(server, "* * * * * *", "tick", NULL, NULL,
+                                           NULL, NULL, NULL),
+                     CRONQ_OK);
+    push_to(NULL, "t");
+    assert_int_equal(cronq_server_start(server, NULL), CRONQ_OK);
+    for (int i = 0; i < PATIENCE_MS / 10; i++) {
+        if (redis_server_int(redis, "LLEN asynq:{default}:pending") >= 3)
+            break;
+        cq_sleep_ms(10);
+    }
+    assert_true(redis_server_int(redis, "LLEN asynq:{default}:pending") >= 3);
+    assert_int_equal(redis_server_int(redis, "ZCARD asynq:{default}:retry"), 0);
+    assert_int_equal(cronq_server_ready(server, NULL), CRONQ_OK);
+    assert_int_equal(cronq_server_stop(server, NULL), CRONQ_OK);
+    cronq_server_free(server);
+    server = new_server(NULL);
+    assert_int_equal(cronq_server_drain(server, &err), CRONQ_EINVAL);
+    assert_non_null(strstr(err.text, "no handler"));
+    cronq_server_free(server);
+}
+
 static atomic_int caught;
 
 static void catch_signal(int number)
@@ -514,6 +542,7 @@ int main(void)
         WITH_REDIS(strict_priority_takes_no_low_task_before_a_high_one),
         WITH_REDIS(drain_leaves_delayed_tasks_alone),
         WITH_REDIS(stop_ends_scheduler_then_work_then_connections),
+        WITH_REDIS(a_server_without_handlers_takes_nothing),
         WITH_REDIS(run_obeys_signals_and_gives_them_back),
         WITH_REDIS(an_engine_that_is_stuck_is_not_alive),
         WITH_REDIS(a_stop_by_another_thread_ends_the_run),

@@ -39,13 +39,15 @@ static size_t capacity(const cq_fetcher *fetcher)
 }
 
 /* Tasks that may be asked for now. None while outcomes pile up: what can not be answered
- * for is not taken. */
+ * for is not taken. And none without handlers: each would only lose a retry here. */
 static uint32_t free_slots(cq_fetcher *fetcher)
 {
     size_t may = capacity(fetcher), used = fetcher->in_hand + fetcher->asked, slots;
     size_t unanswered = fetcher->outbox.count + fetcher->parked.count;
 
     if (atomic_load(&fetcher->worker->quiet) || used >= may)
+        return 0;
+    if (cq_mux_is_empty(&fetcher->worker->mux))
         return 0;
     if (unanswered > fetcher->worker->options->concurrency + CQ_BATCH_LIMIT)
         return 0;

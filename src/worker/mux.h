@@ -31,6 +31,12 @@ typedef struct cq_mux {
     size_t wrapper_count;
 } cq_mux;
 
+/* Nothing could run a task. */
+static inline bool cq_mux_is_empty(const cq_mux *mux)
+{
+    return mux->route_count == 0 && mux->wrapper_count == 0;
+}
+
 void cq_mux_init(cq_mux *mux);
 void cq_mux_release(cq_mux *mux);
 

@@ -309,6 +309,11 @@ void cq_worker_set_ledger(cq_worker *worker, cq_ledger *ledger)
     worker->ledger = ledger;
 }
 
+bool cq_worker_has_handlers(const cq_worker *worker)
+{
+    return !cq_mux_is_empty(&worker->mux);
+}
+
 cronq_status cq_worker_start(cq_worker *worker, cronq_error *err)
 {
     cronq_status status;

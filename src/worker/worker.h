@@ -35,6 +35,9 @@ void cq_worker_set_user_data(cq_worker *worker, void *user_data);
 struct cq_ledger;
 void cq_worker_set_ledger(cq_worker *worker, struct cq_ledger *ledger);
 
+/* Has it a handler, or a middleware that may stand for one? Else it takes no tasks. */
+bool cq_worker_has_handlers(const cq_worker *worker);
+
 cronq_status cq_worker_start(cq_worker *worker, cronq_error *err);
 void cq_worker_quiet(cq_worker *worker);
 
