@@ -214,6 +214,42 @@ static void check_twins(const task_build *t, const cq_value *tasks)
         }
 }
 
+static bool is_equal(const cq_value *a, const cq_value *b)
+{
+    return a->given == b->given &&
+           (!a->given || (a->len == b->len && memcmp(a->text, b->text, a->len) == 0));
+}
+
+/* Without a name an entry is known by what it pushes, and when. */
+static bool is_same_entry(const cq_section *a, const cq_section *b)
+{
+    static const cq_key keys[] = { CQ_K_TASK_CRON, CQ_K_TASK_ZONE, CQ_K_TASK_PATTERN,
+                                   CQ_K_TASK_QUEUE, CQ_K_TASK_PAYLOAD };
+    bool same = has_entry(a) && has_entry(b) && !a->values[CQ_K_TASK_NAME].given &&
+                !b->values[CQ_K_TASK_NAME].given;
+
+    for (size_t i = 0; same && i < sizeof keys / sizeof keys[0]; i++)
+        same = is_equal(&a->values[keys[i]], &b->values[keys[i]]);
+    return same;
+}
+
+static void check_entry_twins(const task_build *t, const cq_value *tasks)
+{
+    shown path;
+
+    for (size_t i = 0; i < t->index; i++) {
+        const cq_section *other = tasks->sections[i];
+
+        if (!is_same_entry(t->section, other))
+            continue;
+        cq_find_error(t->all->findings, get(t, CQ_K_TASK_CRON)->mark,
+                      show(&path, t, CQ_K_TASK_CRON),
+                      "is the entry of line %zu again; give one of them a Name",
+                      other->values[CQ_K_TASK_CRON].mark.line);
+        return;
+    }
+}
+
 /* "NAME=text", NULL-terminated. */
 static const char *const *build_env(const task_build *t)
 {
@@ -387,6 +423,7 @@ void cq_build_tasks(cq_build *build)
 
         build_task(&t, &out[i]);
         check_twins(&t, tasks);
+        check_entry_twins(&t, tasks);
     }
     build->content->tasks = out;
     build->content->task_count = out ? tasks->count : 0;

@@ -382,6 +382,23 @@ static void file_that_can_not_be_read_is_an_io_error(void **state)
     cronq_config_free(config);
 }
 
+/* They differ in what makes an entry, or in their names. */
+static void entries_that_are_alike_are_fine(void **state)
+{
+    cronq_config *config = fixture_good("Name: a\n"
+                                        "Tasks:\n"
+                                        "- {Pattern: a, Cron: '@daily'}\n"
+                                        "- {Pattern: a, Cron: '@daily', Payload: x}\n"
+                                        "- {Pattern: a, Cron: '@daily', Queue: q}\n"
+                                        "- {Pattern: a, Cron: '@daily', TimeZone: UTC}\n"
+                                        "- {Pattern: a, Cron: '@daily', Name: n}\n"
+                                        "- {Pattern: a, Cron: '@daily', Name: m}\n");
+
+    (void)state;
+    assert_int_equal(cronq_config_task_count(config), 6);
+    cronq_config_free(config);
+}
+
 static void a_load_forgets_the_one_before(void **state)
 {
     cronq_config *config = fixture_good("Name: a\nWorkConf: {Addr: h}");
@@ -411,6 +428,7 @@ int main(void)
         cmocka_unit_test(environment_can_not_blow_a_value_up),
         cmocka_unit_test(password_that_everyone_can_read_is_warned_of),
         cmocka_unit_test(file_that_can_not_be_read_is_an_io_error),
+        cmocka_unit_test(entries_that_are_alike_are_fine),
         cmocka_unit_test(a_load_forgets_the_one_before),
     };
 

@@ -157,6 +157,8 @@ static void each_wrong_task_has_its_message(void **state)
         { "{Pattern: a, Name: n, Cron: '@daily'}\n- {Pattern: b, Name: n, Cron: "
           "'@daily'}",
           "Tasks[1].Name: is the same as at line 3" },
+        { "{Pattern: a, Cron: '@daily'}\n- {Pattern: a, Cron: '@daily'}",
+          "4:22: Tasks[1].Cron: is the entry of line 3 again" },
     };
     char text[400];
 
