@@ -76,7 +76,8 @@ static cronq_status find_scheme(cq_str name, const scheme **found, cronq_error *
         return CRONQ_OK;
     }
     return cq_fail(err, CRONQ_EINVAL,
-                   "URI: the scheme \"%.*s\" is not known; use redis:// or unix://",
+                   "URI: the scheme \"%.*s\" is not known; use redis, rediss, unix, "
+                   "redis-sentinel, redis-cluster or sqlite",
                    QUOTE(name));
 }
 
