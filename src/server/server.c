@@ -145,7 +145,10 @@ static cronq_status add_handler(cronq_server *server, const char *pattern,
     status = cq_worker_add(server->worker, full, handler, arg, err);
     if (status || !options || options->isolation == CRONQ_ISOLATION_THREAD)
         return status;
-    return cq_worker_isolate(server->worker, full, options, err);
+    status = cq_worker_isolate(server->worker, full, options, err);
+    if (status)
+        cq_worker_remove(server->worker, full);
+    return status;
 }
 
 /* The entry's queue: the user's, else the namespace, else default. */
@@ -180,11 +183,19 @@ static cronq_status add_entry(cronq_server *server, const char *spec, const char
     return status;
 }
 
+/* The one that was just added, whose handler was refused. */
+static void withdraw_entry(cronq_server *server, const char *id)
+{
+    server->own_entries = server->own_entries->next;
+    cronq_scheduler_remove(server->scheduler, id, NULL);
+}
+
 cronq_status cronq_server_add(cronq_server *server, const char *pattern,
                               cronq_handler *handler, void *arg,
                               const cronq_handler_options *options, cronq_error *err)
 {
     cronq_handler_options mine;
+    const char *id;
     cronq_status status = check_new(server, "add", err);
 
     if (!status)
@@ -201,10 +212,15 @@ cronq_status cronq_server_add(cronq_server *server, const char *pattern,
     if (mine.isolation > CRONQ_ISOLATION_PROCESS)
         return cq_fail(err, CRONQ_EINVAL, "pattern %s: isolation %d is neither 0 nor 1",
                        pattern, (int)mine.isolation);
-    status = add_handler(server, pattern, handler, arg, &mine, err);
-    if (status || !mine.cron_spec)
+    if (!mine.cron_spec)
+        return add_handler(server, pattern, handler, arg, &mine, err);
+    status = add_entry(server, mine.cron_spec, pattern, true, mine.entry, &id, err);
+    if (status)
         return status;
-    return add_entry(server, mine.cron_spec, pattern, true, mine.entry, NULL, err);
+    status = add_handler(server, pattern, handler, arg, &mine, err);
+    if (status)
+        withdraw_entry(server, id);
+    return status;
 }
 
 cronq_status cronq_server_cron_add(cronq_server *server, const char *spec,
@@ -212,6 +228,7 @@ cronq_status cronq_server_cron_add(cronq_server *server, const char *spec,
                                    const cronq_entry_options *options,
                                    const char **entry_id, cronq_error *err)
 {
+    const char *id;
     cronq_status status = check_new(server, "cron_add", err);
 
     if (!status)
@@ -220,11 +237,16 @@ cronq_status cronq_server_cron_add(cronq_server *server, const char *spec,
         return status;
     if (!spec)
         return cq_fail(err, CRONQ_EINVAL, "spec of pattern %s: is NULL", pattern);
+    status = add_entry(server, spec, pattern, handler != NULL, options, &id, err);
+    if (status)
+        return status;
     if (handler)
         status = add_handler(server, pattern, handler, arg, NULL, err);
     if (status)
-        return status;
-    return add_entry(server, spec, pattern, handler != NULL, options, entry_id, err);
+        withdraw_entry(server, id);
+    else if (entry_id)
+        *entry_id = id;
+    return status;
 }
 
 cronq_status cronq_server_use(cronq_server *server, cronq_middleware *middleware,

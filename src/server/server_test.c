@@ -166,6 +166,37 @@ static void an_entry_whose_queue_is_not_served_is_a_start_error(void **state)
     cronq_server_free(server);
 }
 
+/* Nothing of it is left that would be in the way of a better one. */
+static void a_refused_entry_leaves_no_handler_and_a_refused_handler_no_entry(void **state)
+{
+    const cronq_handler_options bad = { .struct_size = sizeof bad,
+                                        .cron_spec = "@hourly",
+                                        .isolation = CRONQ_ISOLATION_PROCESS,
+                                        .child_count = 5000 };
+    const cronq_entry_options named = { .struct_size = sizeof named, .name = "n" };
+    cronq_server *server = new_server(NULL);
+
+    (void)state;
+    assert_int_equal(cronq_server_cron_add(server, "61 * * * *", "t", write_queue, NULL,
+                                           NULL, NULL, NULL),
+                     CRONQ_EINVAL);
+    assert_int_equal(cronq_server_add(server, "t", write_queue, NULL, &bad, NULL),
+                     CRONQ_EINVAL);
+    assert_int_equal(cronq_server_cron_add(server, "@hourly", "t", write_queue, NULL,
+                                           &named, NULL, NULL),
+                     CRONQ_OK);
+    assert_int_equal(
+        cronq_server_cron_add(server, "@daily", "t", write_queue, NULL, NULL, NULL, NULL),
+        CRONQ_EEXIST);
+    assert_int_equal(
+        cronq_server_cron_add(server, "@daily", "t", NULL, NULL, NULL, NULL, NULL),
+        CRONQ_OK);
+    assert_int_equal(
+        cronq_server_cron_add(server, "@hourly", "t", NULL, NULL, NULL, NULL, NULL),
+        CRONQ_OK);
+    cronq_server_free(server);
+}
+
 static void what_comes_too_late_or_twice_is_refused(void **state)
 {
     cronq_server *server = new_server(NULL);
@@ -534,6 +565,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_name_the_field_that_is_wrong),
         WITH_REDIS(an_entry_whose_queue_is_not_served_is_a_start_error),
+        WITH_REDIS(a_refused_entry_leaves_no_handler_and_a_refused_handler_no_entry),
         WITH_REDIS(what_comes_too_late_or_twice_is_refused),
         WITH_REDIS(a_namespace_prefixes_types_and_names_the_queue),
         WITH_REDIS(the_longest_prefix_wins),

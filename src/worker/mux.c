@@ -71,6 +71,20 @@ cronq_status cq_mux_add(cq_mux *mux, const char *pattern, cronq_handler *handler
     return CRONQ_OK;
 }
 
+void cq_mux_remove(cq_mux *mux, const char *pattern)
+{
+    size_t at = 0;
+
+    while (at < mux->route_count && strcmp(mux->routes[at].pattern, pattern) != 0)
+        at++;
+    if (at == mux->route_count)
+        return;
+    free(mux->routes[at].pattern);
+    mux->route_count--;
+    memmove(mux->routes + at, mux->routes + at + 1,
+            (mux->route_count - at) * sizeof *mux->routes);
+}
+
 cronq_status cq_mux_use(cq_mux *mux, cronq_middleware *middleware, void *arg,
                         cronq_error *err)
 {

@@ -43,6 +43,8 @@ void cq_mux_release(cq_mux *mux);
 /* EINVAL for a blank pattern or no handler, EEXIST for a pattern twice, ENOMEM. */
 cronq_status cq_mux_add(cq_mux *mux, const char *pattern, cronq_handler *handler,
                         void *arg, cronq_error *err);
+/* Before the start, by whom it was added. */
+void cq_mux_remove(cq_mux *mux, const char *pattern);
 /* The handler of this very pattern is to run in the crew's children. */
 void cq_mux_isolate(cq_mux *mux, const char *pattern, struct cq_crew *crew);
 cronq_status cq_mux_use(cq_mux *mux, cronq_middleware *middleware, void *arg,

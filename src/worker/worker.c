@@ -111,6 +111,11 @@ cronq_status cq_worker_add(cq_worker *worker, const char *pattern, cronq_handler
     return status ? status : cq_mux_add(&worker->mux, pattern, handler, arg, err);
 }
 
+void cq_worker_remove(cq_worker *worker, const char *pattern)
+{
+    cq_mux_remove(&worker->mux, pattern);
+}
+
 cronq_status cq_worker_isolate(cq_worker *worker, const char *pattern,
                                const cronq_handler_options *options, cronq_error *err)
 {

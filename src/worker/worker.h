@@ -22,6 +22,8 @@ void cq_worker_free(cq_worker *worker); /* stops; NULL is fine */
 /* pattern is the full one, namespace included. Contracts as cronq_server_add and _use. */
 cronq_status cq_worker_add(cq_worker *worker, const char *pattern, cronq_handler *handler,
                            void *arg, cronq_error *err);
+/* Take back what was just added; before the start. */
+void cq_worker_remove(cq_worker *worker, const char *pattern);
 /* The handler of this pattern, which was added, runs in child processes. pattern is
  * borrowed until cq_worker_free. */
 cronq_status cq_worker_isolate(cq_worker *worker, const char *pattern,
