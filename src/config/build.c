@@ -54,6 +54,17 @@ static const char *text(const cq_build *build, cq_key key)
     return value->given && value->len ? value->text : NULL;
 }
 
+/* What the server would refuse, without a line. */
+static void check_group_period(cq_build *build, cq_key key)
+{
+    const cq_value *value = get(build, key);
+
+    if (value->number > 0 && value->number < 1000)
+        cq_find_error(build->findings, value->mark, cq_key_rows[key].path,
+                      "%lld ms is out of range; at least 1 s, or 0",
+                      (long long)value->number);
+}
+
 static void build_groups(cq_build *build)
 {
     static const cronq_join_kind kinds[] = { CRONQ_JOIN_LINES, CRONQ_JOIN_JSON_ARRAY };
@@ -61,6 +72,8 @@ static void build_groups(cq_build *build)
     const char *type = text(build, CQ_K_AGGREGATE_TYPE);
     cronq_join *join;
 
+    check_group_period(build, CQ_K_WORK_GRACE);
+    check_group_period(build, CQ_K_WORK_GROUP_DELAY);
     server->group_grace_ms = number(build, CQ_K_WORK_GRACE);
     server->group_max_delay_ms = number(build, CQ_K_WORK_GROUP_DELAY);
     server->group_max_size = (uint32_t)number(build, CQ_K_WORK_GROUP_SIZE);

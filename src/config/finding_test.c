@@ -22,6 +22,8 @@ static void each_wrong_value_has_its_message(void **state)
         const char *line, *fault;
         cronq_status status;
     } rows[] = {
+        { "GroupGracePeriod: 5ms", "GroupGracePeriod: 5 ms is out of", CRONQ_EINVAL },
+        { "GroupMaxDelay: 999ms", "GroupMaxDelay: 999 ms is out of", CRONQ_EINVAL },
         { "Concurrency: ten", "t.yaml:3:16: WorkConf.Concurrency: \"ten\" is no whole",
           CRONQ_EINVAL },
         { "Concurrency: -1", "\"-1\" is out of range; 0 to 10000 are allowed",
