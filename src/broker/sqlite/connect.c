@@ -78,11 +78,16 @@ static int64_t query(cq_sqlite *store, const char *text, int64_t otherwise)
     return value;
 }
 
+/* 0: there are no tables yet; -1: there are, but nothing that cronq wrote as a version.
+ */
 static int64_t read_version(cq_sqlite *store)
 {
     if (!query(store, "SELECT count(*) FROM sqlite_schema WHERE name = 'cronq_meta'", 0))
         return 0;
-    return query(store, "SELECT value FROM cronq_meta WHERE name = 'version'", 0);
+    return query(store,
+                 "SELECT iif(typeof(value) = 'integer' AND value > 0, value, -1) "
+                 "FROM cronq_meta WHERE name = 'version'",
+                 -1);
 }
 
 static void migrate(cq_sqlite *store)
@@ -91,6 +96,8 @@ static void migrate(cq_sqlite *store)
 
     execute(store, "BEGIN IMMEDIATE");
     version = read_version(store);
+    if (version < 0)
+        version = VERSION; /* someone broke it just now: whoever asked sees that */
     for (int64_t v = version; v < VERSION; v++)
         execute(store, migrations[v]);
     if (version < VERSION) {
@@ -127,12 +134,16 @@ cronq_status cq_sqlite_schema(cq_sqlite *store, cronq_error *err)
     if (!store->in_memory)
         set_journal(store);
     version = read_version(store);
-    if (!store->code && version < VERSION) {
+    if (!store->code && version >= 0 && version < VERSION) {
         migrate(store);
         version = read_version(store);
     }
     if (store->code)
         return cq_sqlite_failure(store, err);
+    if (version < 0)
+        return cq_fail(err, CRONQ_EPROTO,
+                       "%s: cronq_meta does not tell the version of cronq's tables",
+                       store->path);
     if (version > VERSION)
         return cq_fail(err, CRONQ_EUNSUPPORTED,
                        "%s has version %lld of the tables; this cronq knows up to %d",
@@ -142,17 +153,29 @@ cronq_status cq_sqlite_schema(cq_sqlite *store, cronq_error *err)
 
 /* ---- files beside the database ---- */
 
-/* Who may write the database may ring and use the reserve. */
+/* Who may write the database may ring and use the reserve: also when root made the file.
+ * One that has another name too may be any file of the machine, and stays as it is. */
+static void share(const cq_sqlite *store, int fd, const char *name)
+{
+    struct stat database, own;
+
+    if (stat(store->path, &database) < 0 || fstat(fd, &own) < 0 || own.st_nlink != 1)
+        return;
+    if ((geteuid() == 0 && own.st_uid != database.st_uid &&
+         fchown(fd, database.st_uid, database.st_gid) < 0) ||
+        fchmod(fd, database.st_mode & 0666) < 0)
+        CQ_DEBUG(&store->logger, "%s belongs to someone else", name);
+}
+
 static int open_beside(const cq_sqlite *store, const char *suffix)
 {
     char name[4096 + 16];
-    struct stat st;
     int fd;
 
     snprintf(name, sizeof name, "%s%s", store->path, suffix);
     fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && stat(store->path, &st) == 0 && fchmod(fd, st.st_mode & 0666) < 0)
-        CQ_DEBUG(&store->logger, "%s belongs to someone else", name);
+    if (fd >= 0)
+        share(store, fd, name);
     return fd;
 }
 
@@ -172,7 +195,8 @@ static cronq_status open_neighbours(cq_sqlite *store, cronq_error *err)
 
 /* ---- the connection ---- */
 
-/* SQLite follows links, and keeps its files beside where they lead to. */
+/* SQLite follows links, and keeps its files beside where they lead to: to a network file
+ * system, for example. */
 static cronq_status follow_links(cq_sqlite *store, cronq_error *err)
 {
     const char *real = sqlite3_db_filename(store->db, "main");
@@ -185,7 +209,7 @@ static cronq_status follow_links(cq_sqlite *store, cronq_error *err)
         return cq_fail_nomem(err);
     free(store->path);
     store->path = path;
-    return CRONQ_OK;
+    return cq_sqlite_check_place(path, err);
 }
 
 static cronq_status open_database(cq_sqlite *store, cronq_error *err)

@@ -292,7 +292,7 @@ cronq_status cq_sqlite_open(const cq_broker_options *options, cq_broker **out,
         sqlite_free(&store->broker);
         return status;
     }
-    store->broker.file = store->in_memory ? NULL : store->path;
+    store->broker.file = store->given; /* the path changes where it is a link */
     store->broker.is_private = store->in_memory;
     *out = &store->broker;
     return CRONQ_OK;

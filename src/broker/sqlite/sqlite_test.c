@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* broker/sqlite/sqlite_test.c - what only the embedded store has: its URIs, its place on
- * local disks, guests in a user's database, waking other connections, its query plans. */
+ * local disks, waking other connections, its query plans. */
 #include "broker/sqlite/sqlite.h"
 
 #include "base/error.h"
@@ -11,7 +11,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -102,80 +104,6 @@ static void network_file_systems_are_known(void **state)
     assert_string_equal(cq_sqlite_network_name(0x01021997), "9P");
     assert_null(cq_sqlite_network_name(0xef53));     /* ext4 */
     assert_null(cq_sqlite_network_name(0x01021994)); /* tmpfs */
-}
-
-/* ---- a user's own database ---- */
-
-static int64_t number_of(sqlite3 *db, const char *text)
-{
-    sqlite3_stmt *stmt;
-    int64_t value;
-
-    assert_int_equal(sqlite3_prepare_v2(db, text, -1, &stmt, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-    value = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    return value;
-}
-
-static void a_users_database_keeps_its_own_settings(void **state)
-{
-    char folder[SCRATCH_ROOM], path[128], uri[192];
-    cq_broker *broker;
-    sqlite3_stmt *stmt;
-    sqlite3 *db;
-
-    (void)state;
-    snprintf(path, sizeof path, "%s/mine.db", scratch_new(folder));
-    snprintf(uri, sizeof uri, "sqlite:%s", path);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(
-        sqlite3_exec(db,
-                     "PRAGMA user_version = 17; PRAGMA application_id = 4711;"
-                     "CREATE TABLE mine(a); INSERT INTO mine VALUES (1)",
-                     NULL, NULL, NULL),
-        SQLITE_OK);
-    broker = open_it(uri);
-    assert_int_equal(broker->ops->ping(broker, NULL), CRONQ_OK);
-    broker->ops->free(broker);
-    assert_int_equal(number_of(db, "PRAGMA user_version"), 17);
-    assert_int_equal(number_of(db, "PRAGMA application_id"), 4711);
-    assert_int_equal(number_of(db, "SELECT count(*) FROM mine"), 1);
-    assert_int_equal(number_of(db, "SELECT count(*) FROM sqlite_schema WHERE "
-                                   "tbl_name NOT LIKE 'cronq\\_%' ESCAPE '\\'"),
-                     1);
-    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA journal_mode", -1, &stmt, NULL),
-                     SQLITE_OK);
-    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-    assert_string_equal(sqlite3_column_text(stmt, 0), "delete");
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    scratch_remove(folder);
-}
-
-static void tables_of_a_newer_version_are_refused(void **state)
-{
-    char folder[SCRATCH_ROOM], path[128], uri[192];
-    cronq_error err = { 0 };
-    cq_broker *broker;
-    sqlite3 *db;
-
-    (void)state;
-    snprintf(path, sizeof path, "%s/cronq.db", scratch_new(folder));
-    snprintf(uri, sizeof uri, "sqlite:%s", path);
-    broker = open_it(uri);
-    assert_int_equal(broker->ops->ping(broker, NULL), CRONQ_OK);
-    broker->ops->free(broker);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(
-        sqlite3_exec(db, "UPDATE cronq_meta SET value = 99", NULL, NULL, NULL),
-        SQLITE_OK);
-    sqlite3_close(db);
-    broker = open_it(uri);
-    assert_int_equal(broker->ops->ping(broker, &err), CRONQ_EUNSUPPORTED);
-    assert_non_null(strstr(err.text, "version 99"));
-    broker->ops->free(broker);
-    scratch_remove(folder);
 }
 
 /* ---- waking ---- */
@@ -301,6 +229,47 @@ static void who_writes_without_ringing_is_noticed_by_the_slow_look(void **state)
     assert_true(wait.work);
     assert_true(cq_mono_ns() - began_ns < 3000 * CQ_NS_PER_MS);
     intake->ops->intake_close(intake);
+    broker->ops->free(broker);
+    scratch_remove(folder);
+}
+
+/* The kernel grants a user few instances of inotify. */
+static void who_can_not_watch_files_looks_once_a_second(void **state)
+{
+    char folder[SCRATCH_ROOM], uri[192];
+    const cq_str q = CQ_STR("q");
+    cq_push item = { .queue = q, .id = CQ_STR("a"), .message = CRONQ_LIT("m") };
+    cq_wait wait = { 0 };
+    struct rlimit usual, tight;
+    cq_sqlite_intake *of;
+    cq_broker *broker, *other;
+    cq_intake *intake;
+    int next_fd;
+
+    (void)state;
+    snprintf(uri, sizeof uri, "sqlite:%s/cronq.db", scratch_new(folder));
+    broker = open_it(uri);
+    other = open_it(uri);
+    assert_int_equal(other->ops->ping(other, NULL), CRONQ_OK);
+    assert_int_equal(broker->ops->intake_open(broker, &q, 1, &intake, NULL), CRONQ_OK);
+    assert_int_equal(intake->ops->wait(intake, &wait, NULL), CRONQ_OK);
+    of = cq_sqlite_intake_of(intake);
+    cq_sqlite_watch_free(of->waiting);
+    next_fd = dup(0);
+    close(next_fd);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    tight = (struct rlimit){ (rlim_t)next_fd + 1, usual.rlim_max }; /* for its event */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    assert_int_equal(cq_sqlite_watch_new(of->store, true, &of->waiting, NULL), CRONQ_OK);
+    wait.until_mono_ns = 0;
+    assert_int_equal(intake->ops->wait(intake, &wait, NULL), CRONQ_OK);
+    assert_int_equal(other->ops->push(other, &item, 1, cq_wall_ns(), NULL), CRONQ_OK);
+    wait.until_mono_ns = cq_mono_ns() + 5000 * CQ_NS_PER_MS;
+    assert_int_equal(intake->ops->wait(intake, &wait, NULL), CRONQ_OK);
+    assert_true(wait.work);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    intake->ops->intake_close(intake);
+    other->ops->free(other);
     broker->ops->free(broker);
     scratch_remove(folder);
 }
@@ -488,10 +457,9 @@ int main(void)
         cmocka_unit_test(a_path_that_is_too_long_is_refused),
         cmocka_unit_test(escapes_and_parameters_are_read),
         cmocka_unit_test(network_file_systems_are_known),
-        cmocka_unit_test(a_users_database_keeps_its_own_settings),
-        cmocka_unit_test(tables_of_a_newer_version_are_refused),
         cmocka_unit_test(a_push_on_another_connection_wakes_who_waits),
         cmocka_unit_test(who_writes_without_ringing_is_noticed_by_the_slow_look),
+        cmocka_unit_test(who_can_not_watch_files_looks_once_a_second),
         cmocka_unit_test(a_cancellation_is_heard_once),
         cmocka_unit_test(no_statement_goes_through_all_tasks),
         cmocka_unit_test(a_backlog_does_not_make_an_exchange_look_at_more),

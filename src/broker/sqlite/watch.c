@@ -11,6 +11,7 @@
 #include "broker/sqlite/sqlite.h"
 
 #include "base/error.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -50,12 +51,11 @@ cronq_status cq_sqlite_watch_new(cq_sqlite *store, bool work, cq_sqlite_watch **
         return status;
     }
     watch->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (watch->inotify_fd < 0) {
-        status = cq_fail_errno(err, CRONQ_EIO, errno, "files can not be watched");
-        cq_event_release(&watch->rung);
-        free(watch);
-        return status;
-    }
+    if (watch->inotify_fd < 0)
+        CQ_WARN(&store->logger,
+                "%s: files can not be watched (%s): other processes' tasks are found "
+                "once a second",
+                store->given ? store->given : store->path, strerror(errno));
     pthread_mutex_lock(&store->watch_lock);
     watch->next = store->watches;
     store->watches = watch;
@@ -75,7 +75,8 @@ void cq_sqlite_watch_free(cq_sqlite_watch *watch)
         at = &(*at)->next;
     *at = watch->next;
     pthread_mutex_unlock(&watch->store->watch_lock);
-    close(watch->inotify_fd);
+    if (watch->inotify_fd >= 0)
+        close(watch->inotify_fd);
     cq_event_release(&watch->rung);
     free(watch);
 }
@@ -107,6 +108,8 @@ static void arm(cq_sqlite_watch *watch)
 
     if (store->in_memory || watch->connection == connection)
         return;
+    if (watch->inotify_fd < 0) /* the user had too many; is it better now? */
+        watch->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     inotify_rm_watch(watch->inotify_fd, watch->bell);
     inotify_rm_watch(watch->inotify_fd, watch->folder);
     snprintf(name, sizeof name, "%s-bell", store->path);
