@@ -20,8 +20,9 @@ extern const char *sqlite3_sourceid(void);
  * OK: it is stored when the transaction commits. EEXIST, EDUP, EINVAL, ETOOBIG: nothing
  * was stored, and the transaction is as it was. EUNSUPPORTED: the client's store is no
  * file, or the program has another copy of SQLite than the library. EINVAL: `main` is
- * another file; the client's may be attached, which is not enough. ESTATE: no transaction
- * is open, or the tables are missing. EFULL, EIO: roll back. */
+ * another file, or the same by another hard link; the client's may be attached, which is
+ * not enough. ESTATE: no transaction is open, a statement that writes is not at its end,
+ * or the tables are missing. EFULL, EIO: roll back. */
 #define cronq_client_push_tx(client, db, task, info, err) \
     cronq_client_push_tx_by(client, db, sqlite3_sourceid, task, info, err)
 

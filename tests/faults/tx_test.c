@@ -170,6 +170,46 @@ static void a_refused_push_leaves_the_transaction_as_it_was(void **state)
     close_shop(&s);
 }
 
+/* A savepoint is a transaction too, and one within another is undone alone. */
+static void savepoints_take_their_tasks_with_them(void **state)
+{
+    shop s;
+
+    (void)state;
+    open_shop(&s);
+    run(s.db, "SAVEPOINT cronq_push; INSERT INTO orders VALUES (1)");
+    must_push(&s, "a");
+    run(s.db, "SAVEPOINT inner; INSERT INTO orders VALUES (2)");
+    must_push(&s, "refused");
+    must_refuse(&s, s.db, CRONQ_EEXIST, "there is a task with the id");
+    run(s.db, "ROLLBACK TO inner; RELEASE inner; RELEASE cronq_push");
+    assert_int_equal(count_tasks(&s), 1);
+    assert_int_equal(ask(s.db, "SELECT count(*) FROM orders"), 1);
+    close_shop(&s);
+}
+
+static void a_statement_that_still_writes_is_named(void **state)
+{
+    sqlite3_stmt *stmt;
+    shop s;
+
+    (void)state;
+    open_shop(&s);
+    run(s.db, "BEGIN IMMEDIATE");
+    assert_int_equal(sqlite3_prepare_v2(s.db,
+                                        "INSERT INTO orders VALUES (1), (2) RETURNING id",
+                                        -1, &stmt, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    must_refuse(&s, s.db, CRONQ_ESTATE, "sqlite3_reset");
+    assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+    must_push(&s, "a");
+    run(s.db, "COMMIT");
+    assert_int_equal(count_tasks(&s), 1);
+    assert_int_equal(ask(s.db, "SELECT count(*) FROM orders"), 2);
+    close_shop(&s);
+}
+
 static cronq_status push_unique(shop *s)
 {
     return cronq_client_push_tx(
@@ -233,6 +273,26 @@ static void a_link_to_the_file_is_the_file(void **state)
     must_push(&s, "a");
     run(s.db, "COMMIT");
     assert_int_equal(count_tasks(&s), 1);
+    close_shop(&s);
+}
+
+/* Its log has another name, and so would be another one. */
+static void another_hard_link_is_refused(void **state)
+{
+    char name[160];
+    sqlite3 *db;
+    shop s;
+
+    (void)state;
+    open_shop(&s);
+    snprintf(name, sizeof name, "%s/hard.db", s.folder);
+    assert_int_equal(link(s.path, name), 0);
+    db = open_db(name);
+    sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
+    must_refuse(&s, db, CRONQ_EINVAL, "by another name");
+    sqlite3_close(db);
+    assert_int_equal(unlink(name), 0);
+    assert_int_equal(count_tasks(&s), 0);
     close_shop(&s);
 }
 
@@ -436,9 +496,12 @@ int main(void)
         cmocka_unit_test(a_commit_stores_both),
         cmocka_unit_test(a_rollback_stores_neither),
         cmocka_unit_test(a_refused_push_leaves_the_transaction_as_it_was),
+        cmocka_unit_test(savepoints_take_their_tasks_with_them),
+        cmocka_unit_test(a_statement_that_still_writes_is_named),
         cmocka_unit_test(uniqueness_is_the_transactions_too),
         cmocka_unit_test(other_files_are_refused),
         cmocka_unit_test(a_link_to_the_file_is_the_file),
+        cmocka_unit_test(another_hard_link_is_refused),
         cmocka_unit_test(another_copy_of_sqlite_is_refused_before_the_handle_is_touched),
         cmocka_unit_test(what_can_not_be_is_refused_with_the_reason),
         cmocka_unit_test(a_weaker_synchronous_is_warned_of_once),

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/quote.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -43,6 +44,25 @@ static bool is_file(const char *name, const struct stat *file)
 
     return name && *name && stat(name, &st) == 0 && st.st_dev == file->st_dev &&
            st.st_ino == file->st_ino;
+}
+
+/* A hard link is the same file with another log beside it. */
+static bool has_other_name(const char *name, const char *given, const struct stat *file)
+{
+    char one[PATH_MAX], other[PATH_MAX];
+    struct stat folder;
+    char *slash, *base;
+
+    if (file->st_nlink < 2)
+        return false;
+    if (!realpath(name, one) || !realpath(given, other))
+        return true;
+    slash = strrchr(one, '/');
+    base = strrchr(other, '/');
+    if (strcmp(slash, base) != 0)
+        return true;
+    slash[1] = base[1] = '\0';
+    return stat(other, &folder) < 0 || !is_file(one, &folder);
 }
 
 /* The name under which the file is attached, copied; or NULL. */
@@ -89,6 +109,11 @@ static cronq_status check_file(outbox *box, cronq_error *err)
                        box->store->given);
     if (!is_file(name, &file))
         return refuse_file(box, &file, err);
+    if (has_other_name(name, box->store->given, &file))
+        return cq_fail(err, CRONQ_EINVAL,
+                       "the connection has opened %s by another name (a hard link), "
+                       "which has a write-ahead log of its own",
+                       box->store->given);
     if (sqlite3_file_control(box->guest.db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) ==
             SQLITE_OK &&
         moved)
@@ -183,10 +208,25 @@ static void push_or_undo(outbox *box)
     sqlite3_set_last_insert_rowid(guest->db, last_rowid);
 }
 
+/* Of the caller's: one that was stepped to a row and not to its end, or one from within
+ * which this is called. */
+static bool is_still_writing(sqlite3 *db)
+{
+    for (sqlite3_stmt *at = sqlite3_next_stmt(db, NULL); at;
+         at = sqlite3_next_stmt(db, at))
+        if (sqlite3_stmt_busy(at) && !sqlite3_stmt_readonly(at))
+            return true;
+    return false;
+}
+
 static cronq_status say_failure(outbox *box, cronq_error *err)
 {
     int code = box->guest.code & 0xff;
 
+    if (code == SQLITE_BUSY && is_still_writing(box->guest.db))
+        return cq_fail(err, CRONQ_ESTATE,
+                       "a statement of the connection that writes is not at its end: "
+                       "sqlite3_reset it before");
     if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
         return cq_fail(err, CRONQ_EIO,
                        "%s is written by someone else: BEGIN IMMEDIATE waits for it, by "
