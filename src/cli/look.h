@@ -29,6 +29,8 @@ typedef struct cq_cli_progress {
 void cq_cli_progress_begin(cq_cli_progress *progress, const char *what, bool stops);
 /* A cronq_progress_fn; arg is the progress. */
 bool cq_cli_progress_step(uint64_t done, uint64_t total, void *arg);
+/* Since the last beginning with stops. */
+bool cq_cli_interrupted(void);
 /* Takes the bar away. */
 void cq_cli_progress_end(cq_cli_progress *progress);
 

@@ -63,6 +63,11 @@ bool cq_cli_progress_step(uint64_t done, uint64_t total, void *arg)
     return !interrupted;
 }
 
+bool cq_cli_interrupted(void)
+{
+    return interrupted;
+}
+
 void cq_cli_progress_end(cq_cli_progress *progress)
 {
     if (!progress->shown)

@@ -40,19 +40,21 @@ static int list(cq_cli *cli, cronq_inspector *inspector)
 typedef cronq_status queue_change(cq_cli *cli, cronq_inspector *inspector,
                                   const char *queue, cronq_error *err);
 
-/* One that fails does not keep the others from being changed. Prints what was done, as
- * JSON: an array of the names. */
+/* One that fails does not keep the others from being changed, unless the store is away or
+ * the user has interrupted it. Prints what was done, as JSON: an array of the names. */
 static int each(cq_cli *cli, cronq_inspector *inspector, queue_change *change,
                 const char *done)
 {
+    int code = CQ_CLI_OK, printed, i = 0;
     cronq_error err;
-    int code = CQ_CLI_OK, printed;
     cq_buf out;
 
     cq_buf_init(&out, (size_t)1 << 28);
     if (cli->json)
         cq_json_open(&out, '[');
-    for (int i = 0; i < cli->arg_count; i++) {
+    for (; i < cli->arg_count; i++) {
+        if (code == CQ_CLI_CONNECTION || cq_cli_interrupted())
+            break;
         if (change(cli, inspector, cli->args[i], &err))
             code = cq_cli_report(cli, &err);
         else if (cli->json)
@@ -60,6 +62,8 @@ static int each(cq_cli *cli, cronq_inspector *inspector, queue_change *change,
         else
             cq_buf_printf(&out, "%s: %s\n", cli->args[i], done);
     }
+    if (i < cli->arg_count && !code)
+        code = cq_cli_fail(cli, CQ_CLI_RUNTIME, "interrupted");
     if (cli->json)
         cq_json_close(&out, ']');
     printed = out.len ? cq_cli_print(cli, &out) : CQ_CLI_OK;
