@@ -15,7 +15,8 @@ typedef struct cq_cli_act {
         *states; /* of --all, and of a filter that names none; ends with 0 */
     cronq_status (*one)(void *arg, cronq_inspector *inspector, const char *queue,
                         const char *id, cronq_error *err);
-    /* All of a state that fit; EINVAL for a state that it can not be done to. */
+    /* All of a state that fit; EINVAL for a state that it can not be done to. NULL: one
+     * by one. */
     cronq_status (*all)(void *arg, cronq_inspector *inspector, const char *queue,
                         cronq_state state, const cronq_bulk_options *options,
                         uint64_t *done, cronq_error *err);
@@ -30,9 +31,10 @@ int cq_cli_act_run(cq_cli *cli, cronq_inspector *inspector, const cq_cli_act *ac
 void cq_cli_act_result(const cq_cli *cli, const char *queue, const char *verb,
                        const char *done, uint64_t count, cq_buf *out);
 
-/* all, for what is done one by one: to each task of the state that fits. */
+/* One by one: to each task that fits and is in one of the states, which end with 0. All
+ * are listed first: what it moves to another of the states is not met again there. */
 cronq_status cq_cli_act_each(const cq_cli_act *act, void *arg, cronq_inspector *inspector,
-                             const char *queue, cronq_state state,
+                             const char *queue, const cronq_state *states,
                              const cronq_bulk_options *options, uint64_t *done,
                              cronq_error *err);
 

@@ -84,11 +84,9 @@ static int confirm_ids(const act_run *run)
 
 /* ---- all that fit ---- */
 
-static void act_on_state(act_run *run, const cronq_filter *filter, cronq_state state)
+static void act_on_state(act_run *run, cronq_state state,
+                         const cronq_bulk_options *options)
 {
-    const cronq_bulk_options *options =
-        CRONQ_BULK_OPTIONS(.filter = filter, .progress = cq_cli_progress_step,
-                           .progress_arg = &run->progress);
     uint64_t done = 0;
     cronq_error err;
 
@@ -98,19 +96,34 @@ static void act_on_state(act_run *run, const cronq_filter *filter, cronq_state s
     run->done += done;
 }
 
+static void act_on_each(act_run *run, const cronq_state *states,
+                        const cronq_bulk_options *options)
+{
+    cronq_error err;
+
+    if (cq_cli_act_each(run->act, run->arg, run->inspector, run->queue, states, options,
+                        &run->done, &err))
+        run->code = cq_cli_report(run->cli, &err);
+}
+
 static void act_on_all(act_run *run)
 {
     cronq_filter filter = cq_cli_filter(run->cli);
-    cronq_state state = cq_cli_state(run->cli);
+    const cronq_bulk_options *options =
+        CRONQ_BULK_OPTIONS(.filter = &filter, .progress = cq_cli_progress_step,
+                           .progress_arg = &run->progress);
+    cronq_state named[] = { cq_cli_state(run->cli), 0 };
+    const cronq_state *states = named;
 
-    if (!state && filter.group)
-        state = CRONQ_STATE_AGGREGATING;
-    if (state) {
-        act_on_state(run, &filter, state);
-        return;
-    }
-    for (const cronq_state *s = run->act->states; *s && !run->code; s++)
-        act_on_state(run, &filter, *s);
+    if (!named[0] && filter.group)
+        named[0] = CRONQ_STATE_AGGREGATING;
+    if (!named[0])
+        states = run->act->states;
+    if (!run->act->all)
+        act_on_each(run, states, options);
+    else
+        for (; *states && !run->code; states++)
+            act_on_state(run, *states, options);
 }
 
 static int confirm_all(const act_run *run)
@@ -193,18 +206,19 @@ static bool is_over(cronq_status status)
 }
 
 cronq_status cq_cli_act_each(const cq_cli_act *act, void *arg, cronq_inspector *inspector,
-                             const char *queue, cronq_state state,
+                             const char *queue, const cronq_state *states,
                              const cronq_bulk_options *options, uint64_t *done,
                              cronq_error *err)
 {
     uint64_t total, looked_at = 0;
-    cronq_status status;
+    cronq_status status = CRONQ_OK;
     cq_buf ids;
 
     *done = 0;
     cq_buf_init(&ids, IDS_LIMIT_BYTES);
-    status = cronq_inspector_each(inspector, queue, state, options->filter, keep_id, &ids,
-                                  err);
+    for (; *states && !status; states++)
+        status = cronq_inspector_each(inspector, queue, *states, options->filter, keep_id,
+                                      &ids, err);
     if (ids.status)
         status = cq_fail(err, ids.status, "too many tasks to do it one by one");
     total = count_ids(&ids);

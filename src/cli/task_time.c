@@ -22,27 +22,10 @@ static cronq_status reschedule_one(void *arg, cronq_inspector *inspector,
     return cronq_client_reschedule_task(r->client, queue, id, r->at_ms, r->payload, err);
 }
 
-static cronq_status reschedule_all(void *arg, cronq_inspector *inspector,
-                                   const char *queue, cronq_state state,
-                                   const cronq_bulk_options *options, uint64_t *done,
-                                   cronq_error *err);
-
 static const cronq_state waiting[] = { CRONQ_STATE_PENDING, CRONQ_STATE_SCHEDULED,
                                        CRONQ_STATE_RETRY, CRONQ_STATE_AGGREGATING, 0 };
 static const cq_cli_act reschedule_act = { "reschedule", "rescheduled",  false,
-                                           waiting,      reschedule_one, reschedule_all };
-
-static cronq_status reschedule_all(void *arg, cronq_inspector *inspector,
-                                   const char *queue, cronq_state state,
-                                   const cronq_bulk_options *options, uint64_t *done,
-                                   cronq_error *err)
-{
-    if (state == CRONQ_STATE_ACTIVE || state == CRONQ_STATE_COMPLETED)
-        return cq_fail(err, CRONQ_EINVAL, "%s tasks can not be rescheduled",
-                       cronq_state_name(state));
-    return cq_cli_act_each(&reschedule_act, arg, inspector, queue, state, options, done,
-                           err);
-}
+                                           waiting,      reschedule_one, NULL };
 
 static int reschedule(cq_cli *cli, cronq_inspector *inspector, rescheduling *r)
 {
@@ -61,9 +44,13 @@ static int work_reschedule(cq_cli *cli, cronq_inspector *inspector)
     int given = cq_cli_has(cli, "in") + cq_cli_has(cli, "at") + cq_cli_has(cli, "now");
     rescheduling r = { .at_ms = cq_cli_now_ms() };
     cronq_bytes payload = { 0 };
+    cronq_state state = cq_cli_state(cli);
     cq_buf room;
     int code;
 
+    if (state == CRONQ_STATE_ACTIVE || state == CRONQ_STATE_COMPLETED)
+        return cq_cli_misuse(cli, "%s tasks can not be rescheduled",
+                             cronq_state_name(state));
     if (given != 1)
         return cq_cli_misuse(cli, "when? give one of --in, --at and --now");
     r.at_ms = cq_cli_number(cli, "at", r.at_ms + cq_cli_number(cli, "in", 0));

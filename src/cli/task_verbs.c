@@ -139,6 +139,8 @@ static const cq_cli_act cancel_act = { "cancel",    "cancelled", true,
 static const cq_cli_act withdraw_act = { "cancel", "cancelled", true,
                                          waiting,  cancel_one,  cancel_all };
 
+static const cronq_state active[] = { CRONQ_STATE_ACTIVE, 0 };
+
 /* Waiting tasks of a state are withdrawn as they are deleted: together. */
 static cronq_status cancel_all(void *arg, cronq_inspector *inspector, const char *queue,
                                cronq_state state, const cronq_bulk_options *options,
@@ -149,7 +151,7 @@ static cronq_status cancel_all(void *arg, cronq_inspector *inspector, const char
                        "%s tasks have ended: there is nothing to cancel",
                        cronq_state_name(state));
     if (state == CRONQ_STATE_ACTIVE)
-        return cq_cli_act_each(&cancel_act, arg, inspector, queue, state, options, done,
+        return cq_cli_act_each(&cancel_act, arg, inspector, queue, active, options, done,
                                err);
     return cronq_inspector_delete_all(inspector, queue, state, options, done, err);
 }
