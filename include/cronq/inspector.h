@@ -32,7 +32,8 @@ void cronq_inspector_free(cronq_inspector *inspector);
 /* ---- queues ---- */
 
 /* The names of all queues, sorted: *names is one block with *count pointers, freed with
- * free(). */
+ * free(). A name of another program that cronq refuses is left out; diagnose tells of it.
+ */
 cronq_status cronq_inspector_queues(cronq_inspector *inspector, char ***names,
                                     size_t *count, cronq_error *err) CRONQ_CHECKED;
 /* ENOENT when there is no such queue. The cost does not depend on the number of tasks. */
@@ -281,7 +282,8 @@ cronq_status cronq_migrate(const char *from_uri, const char *to_uri,
     CRONQ_CHECKED;
 
 /* What about the store is not as queues need it. kind is one of "version", "clock",
- * "eviction", "persistence", "permission", "wake-ups"; all is borrowed for the call. */
+ * "eviction", "persistence", "permission", "wake-ups", "name"; all is borrowed for the
+ * call. */
 typedef struct cronq_advice {
     size_t struct_size;
     const char *kind;

@@ -157,54 +157,58 @@ static int print_text(const cq_cli *cli, const listing *list)
     return cq_cli_table_print(cli, &table);
 }
 
-static cronq_status look(cronq_inspector *inspector, const char *const *names,
-                         size_t count, listing *list, cronq_error *err)
+/* One that can not be looked at does not hide the others. That a queue was removed since
+ * it was listed is nothing to tell. */
+static int look(cq_cli *cli, const char *const *names, size_t count, listing *list)
 {
+    bool listed = cli->arg_count == 0;
+    int code = CQ_CLI_OK;
+    cronq_error err;
+
     list->queues = calloc(count + 1, sizeof *list->queues);
     if (!list->queues)
-        return cq_fail_nomem(err);
-    for (; list->count < count; list->count++) {
+        return cq_cli_fail(cli, CQ_CLI_RUNTIME, "out of memory");
+    for (size_t i = 0; i < count && code != CQ_CLI_CONNECTION; i++) {
         cronq_queue_info *queue = &list->queues[list->count];
         cronq_status status;
 
         queue->struct_size = sizeof *queue;
-        status = cronq_inspector_queue_info(inspector, names[list->count], queue, err);
-        if (status)
-            return status;
+        status = cronq_inspector_queue_info(list->inspector, names[i], queue, &err);
+        if (!status)
+            list->count++;
+        else if (!listed || status != CRONQ_ENOENT)
+            code = cq_cli_report(cli, &err);
     }
-    return CRONQ_OK;
+    return code;
 }
 
 /* The queues that were named, else all. */
-static cronq_status look_at(const cq_cli *cli, cronq_inspector *inspector, listing *list,
-                            cronq_error *err)
+static int look_at(cq_cli *cli, listing *list)
 {
     char **names = NULL;
     size_t count = 0;
-    cronq_status status;
+    cronq_error err;
+    int code;
 
     if (cli->arg_count > 0)
-        return look(inspector, cli->args, (size_t)cli->arg_count, list, err);
-    status = cronq_inspector_queues(inspector, &names, &count, err);
-    if (!status)
-        status = look(inspector, (const char *const *)names, count, list, err);
+        return look(cli, cli->args, (size_t)cli->arg_count, list);
+    if (cronq_inspector_queues(list->inspector, &names, &count, &err))
+        return cq_cli_report(cli, &err);
+    code = look(cli, (const char *const *)names, count, list);
     free(names);
-    return status;
+    return code;
 }
 
 static int show(cq_cli *cli, cronq_inspector *inspector,
                 int (*print)(const cq_cli *cli, const listing *list))
 {
     listing list = { .inspector = inspector };
-    cronq_error err;
-    int code;
+    int code = look_at(cli, &list), printed = CQ_CLI_OK;
 
-    if (look_at(cli, inspector, &list, &err))
-        code = cq_cli_report(cli, &err);
-    else
-        code = cli->json ? print_json(cli, &list) : print(cli, &list);
+    if (!code || list.count)
+        printed = cli->json ? print_json(cli, &list) : print(cli, &list);
     free(list.queues);
-    return code;
+    return code ? code : printed;
 }
 
 static int show_table(cq_cli *cli, cronq_inspector *inspector)

@@ -74,6 +74,18 @@ static cronq_status keep_names(const cq_str *names, size_t count, char ***out,
     return CRONQ_OK;
 }
 
+/* Other programs may write names that cronq refuses. Nothing can be asked about them, and
+ * they must not keep anybody from the others. */
+static size_t keep_good(cq_str *names, size_t count)
+{
+    size_t good = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (cq_check_queue(names[i], NULL) == CRONQ_OK)
+            names[good++] = names[i];
+    return good;
+}
+
 cronq_status cronq_inspector_queues(cronq_inspector *inspector, char ***names,
                                     size_t *count, cronq_error *err)
 {
@@ -85,6 +97,7 @@ cronq_status cronq_inspector_queues(cronq_inspector *inspector, char ***names,
 
     cq_arena_init(&arena, NAMES_LIMIT_BYTES);
     status = broker->inspect->queues(broker, &arena, &found, &found_count, err);
+    found_count = keep_good(found, found_count);
     if (!status)
         status = keep_names(found, found_count, names, err);
     if (!status)
@@ -267,6 +280,8 @@ cronq_status cronq_inspector_check(cronq_inspector *inspector, const char *queue
 
 /* ---- diagnosing ---- */
 
+#define ADVICE_NAMES_MAX 10
+
 typedef struct diagnosis {
     cronq_advice_fn *on_advice;
     void *arg;
@@ -285,6 +300,28 @@ static void pass_advice(const char *kind, const char *text, void *arg)
                  d->arg);
 }
 
+/* The names that cronq_inspector_queues leaves out. Who may not read them is told so by
+ * the store's part of the diagnosis. */
+static void advise_of_names(cq_broker *broker, diagnosis *d)
+{
+    size_t count = 0, told = 0;
+    cq_str *names = NULL;
+    cq_arena arena;
+
+    cq_arena_init(&arena, NAMES_LIMIT_BYTES);
+    if (broker->inspect->queues(broker, &arena, &names, &count, NULL))
+        count = 0;
+    for (size_t i = 0; i < count && told < ADVICE_NAMES_MAX; i++) {
+        cronq_error why;
+
+        if (cq_check_queue(names[i], &why) == CRONQ_OK)
+            continue;
+        pass_advice("name", why.text, d);
+        told++;
+    }
+    cq_arena_release(&arena);
+}
+
 cronq_status cronq_inspector_diagnose(cronq_inspector *inspector,
                                       cronq_advice_fn *on_advice, void *arg,
                                       cronq_error *err)
@@ -296,7 +333,9 @@ cronq_status cronq_inspector_diagnose(cronq_inspector *inspector,
     if (!on_advice)
         return cq_fail(err, CRONQ_EINVAL, "on_advice is NULL");
     status = broker->ops->sync_clock(broker, err);
-    if (status || !broker->inspect->diagnose)
-        return status;
-    return broker->inspect->diagnose(broker, pass_advice, &d, err);
+    if (!status && broker->inspect->diagnose)
+        status = broker->inspect->diagnose(broker, pass_advice, &d, err);
+    if (!status)
+        advise_of_names(broker, &d);
+    return status;
 }

@@ -186,6 +186,7 @@ paging() {
 all_pages "sqlite:$work/db"
 redis
 redis_pid=${children##* }
+redis-cli -s "$work/redis" sadd asynq:queues 'a{name}' "$(printf 'a\033[2J')" >/dev/null # of others
 all_pages "$uri"
 redis-cli -s "$work/redis" flushall >/dev/null
 expect 0 "$CRONQ" push -u "$uri" --queue a x
