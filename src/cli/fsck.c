@@ -3,10 +3,10 @@
 #include "base/json.h"
 #include "cli/look.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #define OUTPUT_LIMIT_BYTES ((size_t)1 << 28)
+#define LINE_LIMIT_BYTES   ((size_t)1 << 16)
 
 typedef struct run_state {
     const cq_cli *cli;
@@ -27,6 +27,21 @@ static void append_json(run_state *run, const cronq_finding *finding)
     cq_json_close(out, '}');
 }
 
+/* At once, since a check can take long. Ids are as they are in the store. */
+static void print_line(const run_state *run, const cronq_finding *finding)
+{
+    cq_buf out;
+
+    cq_buf_init(&out, LINE_LIMIT_BYTES);
+    cq_cli_clean(&out, cq_str_of(finding->queue));
+    cq_buf_printf(&out, " %s ", cronq_finding_kind_name(finding->kind));
+    cq_cli_clean(&out, cq_str_of(finding->id[0] ? finding->id : "-"));
+    cq_buf_append_text(&out, ": ");
+    cq_cli_clean(&out, cq_str_of(finding->text));
+    cq_buf_append_text(&out, finding->repaired ? " (repaired)\n" : "\n");
+    cq_cli_print(run->cli, &out);
+}
+
 static void on_finding(const cronq_finding *finding, void *arg)
 {
     run_state *run = arg;
@@ -36,9 +51,7 @@ static void on_finding(const cronq_finding *finding, void *arg)
     if (run->cli->json)
         append_json(run, finding);
     else
-        printf("%s %s %s: %s%s\n", finding->queue, cronq_finding_kind_name(finding->kind),
-               finding->id[0] ? finding->id : "-", finding->text,
-               finding->repaired ? " (repaired)" : "");
+        print_line(run, finding);
 }
 
 static int summarize(run_state *run, size_t queue_count)
@@ -80,7 +93,7 @@ static int check_each(run_state *run, cronq_inspector *inspector,
     size_t checked = 0;
     cronq_error err;
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && code != CQ_CLI_CONNECTION; i++)
         if (cronq_inspector_check(inspector, names[i], repair, on_finding, run, &err))
             code = cq_cli_report(run->cli, &err);
         else

@@ -38,6 +38,17 @@ static bool says_yes(void)
     return strcmp(line, "y") == 0 || strcmp(line, "yes") == 0;
 }
 
+static void ask(const char *what)
+{
+    cq_buf question;
+
+    cq_buf_init(&question, 1 << 13);
+    cq_cli_clean(&question, cq_str_of(what));
+    fprintf(stderr, "%s? [y/N] ", cq_buf_text(&question));
+    fflush(stderr);
+    cq_buf_release(&question);
+}
+
 int cq_cli_confirm(const cq_cli *cli, const char *format, ...)
 {
     cronq_error what;
@@ -50,8 +61,7 @@ int cq_cli_confirm(const cq_cli *cli, const char *format, ...)
     va_end(args);
     if (cli->json || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
         return cq_cli_misuse(cli, "%s: --yes is needed to do it", what.text);
-    fprintf(stderr, "%s? [y/N] ", what.text);
-    fflush(stderr);
+    ask(what.text);
     return says_yes() ? CQ_CLI_OK : cq_cli_fail(cli, CQ_CLI_RUNTIME, "nothing was done");
 }
 

@@ -2,11 +2,12 @@
 /* cli/output.c - what is printed where, and the exit code that goes with it. */
 #include "base/error.h"
 #include "base/json.h"
-#include "cli/cli.h"
+#include "cli/table.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
 
 static const struct {
@@ -35,15 +36,18 @@ int cq_cli_exit_of(cronq_status status)
     return CQ_CLI_RUNTIME;
 }
 
+/* The text may quote what is in the store, or what the store has said. */
 static void complain(const cq_cli *cli, const char *status, const char *text)
 {
     cq_buf line;
 
+    cq_buf_init(&line, 1 << 13);
     if (!cli->json) {
-        fprintf(stderr, "%s: %s\n", cli->path, text);
+        cq_cli_clean(&line, cq_str_of(text));
+        fprintf(stderr, "%s: %s\n", cli->path, cq_buf_text(&line));
+        cq_buf_release(&line);
         return;
     }
-    cq_buf_init(&line, 1 << 13);
     cq_json_open(&line, '{');
     cq_json_key(&line, "error");
     cq_json_open(&line, '{');
@@ -100,6 +104,12 @@ int cq_cli_misuse(const cq_cli *cli, const char *format, ...)
     return CQ_CLI_USAGE;
 }
 
+static void say_lost(int errnum)
+{
+    if (errnum != EPIPE && errnum != EBADF && errnum != 0)
+        fprintf(stderr, "cronq: cannot write to stdout: %s\n", strerror(errnum));
+}
+
 int cq_cli_print(const cq_cli *cli, cq_buf *text)
 {
     cronq_status status = text->status;
@@ -109,11 +119,16 @@ int cq_cli_print(const cq_cli *cli, cq_buf *text)
         return cq_cli_fail(cli, CQ_CLI_RUNTIME, "cannot print: %s",
                            cronq_status_text(status));
     }
+    errno = 0;
     fwrite(text->data, 1, text->len, stdout);
     if (text->len == 0 || text->data[text->len - 1] != '\n')
         putchar('\n');
     cq_buf_release(text);
-    return CQ_CLI_OK;
+    if (!ferror(stdout))
+        return CQ_CLI_OK;
+    say_lost(errno); /* known only now; the rest must not be tried, and said, again */
+    __fpurge(stdout);
+    return CQ_CLI_RUNTIME;
 }
 
 int cq_cli_finish(int code)
@@ -121,7 +136,6 @@ int cq_cli_finish(int code)
     errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout))
         return code;
-    if (errno != EPIPE && errno != EBADF && errno != 0)
-        fprintf(stderr, "cronq: cannot write to stdout: %s\n", strerror(errno));
+    say_lost(errno);
     return CQ_CLI_RUNTIME;
 }

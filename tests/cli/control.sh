@@ -130,6 +130,23 @@ expect 2 "$CRONQ" doctor --nonsense
 expect 1 sh -c '"$0" doctor >&-' "$CRONQ"
 expect 4 "$CRONQ" -u "redis-socket://$work/nobody" doctor
 
+# Each task once, though it moves to a state that comes later: pending, scheduled, aggregating.
+for number in 1 2 3; do
+    expect 0 "$CRONQ" push -q moved kind x
+done
+expect 0 "$CRONQ" push -q moved --group g kind x
+expect 0 "$CRONQ" task reschedule -q moved --all --in 1h --json
+same 4 "$(json done)"
+expect 0 "$CRONQ" task reschedule -q moved --all --now --json
+same 4 "$(json done)"
+
+# A disk that is full is named, however much is printed.
+for words in 'config keys' man 'stats moved'; do
+    # shellcheck disable=SC2086
+    expect 1 sh -c '"$0" "$@" >/dev/full' "$CRONQ" $words
+    same "cronq: cannot write to stdout: No space left on device" "$err"
+done
+
 # More of what is wrong.
 while IFS='|' read -r words; do
     # shellcheck disable=SC2086
@@ -164,6 +181,7 @@ task cancel --state archived --yes
 task reschedule t
 task reschedule t --in 5s --now
 task reschedule --state active --now
+task reschedule --state completed --now
 task update t
 task update t @/nonexistent
 task ls -q {x}
