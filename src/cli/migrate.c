@@ -90,7 +90,8 @@ static int move_each(const plan *p)
             cq_json_key_int(&out, "moved", (int64_t)count);
             cq_json_close(&out, '}');
         } else {
-            cq_buf_printf(&out, "%s: ", p->queues[i]);
+            cq_cli_clean(&out, cq_str_of(p->queues[i]));
+            cq_buf_append_text(&out, ": ");
             cq_cli_count(&out, count, "task");
             cq_buf_append_text(&out, " moved\n");
         }

@@ -24,10 +24,12 @@ static int list(cq_cli *cli, cronq_inspector *inspector)
     if (cli->json)
         cq_json_open(&out, '[');
     for (size_t i = 0; i < count; i++) {
-        if (cli->json)
+        if (cli->json) {
             cq_json_string(&out, cq_str_of(names[i]));
-        else
-            cq_buf_printf(&out, "%s\n", names[i]);
+            continue;
+        }
+        cq_cli_clean(&out, cq_str_of(names[i]));
+        cq_buf_append_char(&out, '\n');
     }
     if (cli->json)
         cq_json_close(&out, ']');
@@ -55,12 +57,14 @@ static int each(cq_cli *cli, cronq_inspector *inspector, queue_change *change,
     for (; i < cli->arg_count; i++) {
         if (code == CQ_CLI_CONNECTION || cq_cli_interrupted())
             break;
-        if (change(cli, inspector, cli->args[i], &err))
+        if (change(cli, inspector, cli->args[i], &err)) {
             code = cq_cli_report(cli, &err);
-        else if (cli->json)
+        } else if (cli->json) {
             cq_json_string(&out, cq_str_of(cli->args[i]));
-        else
-            cq_buf_printf(&out, "%s: %s\n", cli->args[i], done);
+        } else {
+            cq_cli_clean(&out, cq_str_of(cli->args[i]));
+            cq_buf_printf(&out, ": %s\n", done);
+        }
     }
     if (i < cli->arg_count && !code)
         code = cq_cli_fail(cli, CQ_CLI_RUNTIME, "interrupted");

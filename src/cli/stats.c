@@ -242,7 +242,9 @@ static int print_details(const cq_cli *cli, const listing *list)
     for (size_t i = 0; i < list->count; i++) {
         const cronq_queue_info *queue = &list->queues[i];
 
-        cq_buf_printf(&out, "%s%-16s %s\n", i ? "\n" : "", "queue", queue->name);
+        cq_buf_printf(&out, "%s%-16s ", i ? "\n" : "", "queue");
+        cq_cli_clean(&out, cq_str_of(queue->name));
+        cq_buf_append_char(&out, '\n');
         for (size_t c = 0; c < COLUMN_COUNT; c++)
             cq_buf_printf(&out, "%-16s %llu\n", columns[c].key,
                           (unsigned long long)value_of(queue, c));

@@ -38,6 +38,20 @@ says 'name: queue "ev\x1b[31mil" has a control character'
 expect 0 "$CRONQ" migrate --from "$uri" --to "sqlite:$work/moved.db" --yes
 same "good: 1 task moved" "$out"
 
+# Names that cronq takes, and that a terminal would obey: C1 controls, the direction of text.
+turned=$(printf 'c1\302\233 \342\200\256turned')
+expect 0 "$CRONQ" push -q "$turned" kind x
+for words in 'queue ls' stats 'queue inspect' 'queue history' 'queue pause' 'queue rm --force --yes'; do
+    case $words in
+    'queue ls') set -- ;;
+    *) set -- "$turned" ;;
+    esac
+    # shellcheck disable=SC2086
+    expect 0 "$CRONQ" $words "$@"
+    says "turned"
+    case $out in *"$turned"*) broken "$words prints what a terminal obeys" ;; esac
+done
+
 # A name in an error or a question is tame too.
 expect 0 "$CRONQ" push -q good kind x
 for words in 'queue inspect' 'queue pause' 'queue rm --yes' fsck 'task ls -q'; do
