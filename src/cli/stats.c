@@ -16,21 +16,22 @@
 /* title NULL: not in the table. */
 static const struct {
     const char *key, *title;
-    size_t offset; /* of a uint64_t */
+    size_t offset;     /* of a uint64_t */
+    unsigned drop_nth; /* so that a terminal of 80 columns has room for the rest */
 } columns[] = {
-    { "pending", "PENDING", FIELD(pending_count) },
-    { "active", "ACTIVE", FIELD(active_count) },
-    { "scheduled", "SCHEDULED", FIELD(scheduled_count) },
-    { "retry", "RETRY", FIELD(retry_count) },
-    { "archived", "ARCHIVED", FIELD(archived_count) },
-    { "completed", "COMPLETED", FIELD(completed_count) },
-    { "aggregating", NULL, FIELD(aggregating_count) },
-    { "groups", NULL, FIELD(group_count) },
-    { "processed_today", "TODAY", FIELD(processed_today_count) },
-    { "failed_today", "FAILED", FIELD(failed_today_count) },
-    { "processed", NULL, FIELD(processed_count) },
-    { "failed", NULL, FIELD(failed_count) },
-    { "memory_bytes", NULL, FIELD(memory_bytes) },
+    { "pending", "PENDING", FIELD(pending_count), 0 },
+    { "active", "ACTIVE", FIELD(active_count), 0 },
+    { "scheduled", "SCHEDULED", FIELD(scheduled_count), 1 },
+    { "retry", "RETRY", FIELD(retry_count), 0 },
+    { "archived", "ARCHIVED", FIELD(archived_count), 0 },
+    { "completed", "COMPLETED", FIELD(completed_count), 4 },
+    { "aggregating", NULL, FIELD(aggregating_count), 0 },
+    { "groups", NULL, FIELD(group_count), 0 },
+    { "processed_today", "TODAY", FIELD(processed_today_count), 3 },
+    { "failed_today", "FAILED", FIELD(failed_today_count), 2 },
+    { "processed", NULL, FIELD(processed_count), 0 },
+    { "failed", NULL, FIELD(failed_count), 0 },
+    { "memory_bytes", NULL, FIELD(memory_bytes), 0 },
 };
 #define COLUMN_COUNT (sizeof columns / sizeof columns[0])
 
@@ -129,7 +130,7 @@ static void oldest_cell(cq_cli_table *table, const cronq_queue_info *queue)
 
 static int print_text(const cq_cli *cli, const listing *list)
 {
-    cq_cli_column shown[COLUMN_COUNT + 3] = { { .title = "QUEUE" } };
+    cq_cli_column shown[COLUMN_COUNT + 3] = { { .title = "QUEUE", .cut_to = 16 } };
     size_t count = 1;
     cq_cli_table table;
 
@@ -139,7 +140,9 @@ static int print_text(const cq_cli *cli, const listing *list)
     }
     for (size_t c = 0; c < COLUMN_COUNT; c++)
         if (columns[c].title)
-            shown[count++] = (cq_cli_column){ .title = columns[c].title, .right = true };
+            shown[count++] = (cq_cli_column){ .title = columns[c].title,
+                                              .right = true,
+                                              .drop_nth = columns[c].drop_nth };
     shown[count++] = (cq_cli_column){ .title = "OLDEST" };
     shown[count++] = (cq_cli_column){ .title = "" };
     cq_cli_table_init(&table, shown, count);

@@ -146,12 +146,11 @@ cq_cli_paint cq_cli_state_paint(cronq_state state)
 
 /* ---- layout ---- */
 
-size_t cq_cli_width(void)
+size_t cq_cli_width(int fd)
 {
     struct winsize size;
 
-    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) ||
-        size.ws_col == 0)
+    if (!isatty(fd) || ioctl(fd, TIOCGWINSZ, &size) || size.ws_col == 0)
         return SIZE_MAX;
     return size.ws_col;
 }
@@ -257,10 +256,9 @@ static void spaces(cq_buf *out, size_t count)
         cq_buf_append_char(out, ' ');
 }
 
-/* As much as fits, with an ellipsis when that is not all; how wide it is. */
-static size_t put_cut(cq_buf *out, cq_str text, size_t width, size_t room)
+size_t cq_cli_cut(cq_buf *out, cq_str text, size_t room)
 {
-    size_t done = 0;
+    size_t width = width_of(text), done = 0;
 
     if (width <= room) {
         cq_buf_append_str(out, text);
@@ -288,7 +286,7 @@ static void put_cell(const layout *l, size_t column, cq_str text, size_t width,
     if (right && width < room)
         spaces(l->out, room - width);
     cq_cli_paint_on(l->cli, paint, l->out);
-    width = put_cut(l->out, text, width, room);
+    width = cq_cli_cut(l->out, text, room);
     cq_cli_paint_off(l->cli, paint, l->out);
     if (!right && !last && width < room)
         spaces(l->out, room - width);
@@ -369,7 +367,7 @@ void cq_cli_table_render(const cq_cli *cli, cq_cli_table *table, cq_buf *out)
         return;
     }
     measure(&l);
-    if (fit(&l, cq_cli_width()))
+    if (fit(&l, cq_cli_width(STDOUT_FILENO)))
         put_rows(&l);
     else
         put_blocks(&l);

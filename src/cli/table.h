@@ -55,8 +55,11 @@ void cq_cli_table_render(const cq_cli *cli, cq_cli_table *table, cq_buf *out);
 /* The same to stdout, and release it. */
 int cq_cli_table_print(const cq_cli *cli, cq_cli_table *table);
 
-/* Columns of the terminal; SIZE_MAX when stdout is none. */
-size_t cq_cli_width(void);
+/* Columns of the terminal; SIZE_MAX when the descriptor is none. */
+size_t cq_cli_width(int fd);
+/* Append as much of a printable text as there is room for, with an ellipsis when that is
+ * not all; returns its width. */
+size_t cq_cli_cut(cq_buf *out, cq_str text, size_t room);
 
 /* Text from the store: what is not printable becomes U+FFFD. */
 void cq_cli_clean(cq_buf *out, cq_str text);

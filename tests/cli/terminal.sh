@@ -39,6 +39,10 @@ for columns in 80 40 20; do
     on $columns "'$CRONQ' stats; '$CRONQ' queue history mail; '$CRONQ' server ls"
 done
 
+on 80 "'$CRONQ' stats"
+fits 80
+says "QUEUE  PENDING"
+
 # No terminal: nothing is cut, and nothing is coloured.
 expect 0 "$CRONQ" task ls -q mail
 says "which is soon"
