@@ -103,15 +103,22 @@ static void words_case(const cq_cli_command *command, const char *path, cq_buf *
  * would be the search path, in any scope. */
 static void script(const cq_cli *cli, cq_buf *out)
 {
-    cq_buf_append_text(out, "_cronq() {\n"
-                            "    local cur=${COMP_WORDS[COMP_CWORD]} verb='' words='' i\n"
-                            "    COMPREPLY=()\n"
-                            "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                            "        case \"$verb:${COMP_WORDS[i]}\" in\n");
+    cq_buf_append_text(out,
+                       "_cronq() {\n"
+                       "    local cur=${COMP_WORDS[COMP_CWORD]} verb='' words='' i\n"
+                       "    local prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+                       "    COMPREPLY=()\n"
+                       "    if [[ $cur == '=' ]]; then\n" /* bash: a word of its own */
+                       "        cur=''\n"
+                       "    elif [[ $prev == '=' ]]; then\n"
+                       "        prev=${COMP_WORDS[COMP_CWORD-2]}\n"
+                       "    fi\n"
+                       "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+                       "        case \"$verb:${COMP_WORDS[i]}\" in\n");
     walk(cli->root, "", path_case, out);
     cq_buf_append_text(out, "        esac\n"
                             "    done\n"
-                            "    case \"$verb:${COMP_WORDS[COMP_CWORD-1]}\" in\n");
+                            "    case \"$verb:$prev\" in\n");
     walk(cli->root, "", option_cases, out);
     for (const cq_cli_option *option = cq_cli_globals; option->name; option++)
         if (option->type != CQ_CLI_FLAG)

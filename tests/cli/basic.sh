@@ -84,6 +84,8 @@ cronq --no|--no-color
 cronq task re|reschedule
 cronq task ls --state a|active archived aggregating
 cronq task ls -s p|pending
+cronq task ls --state = p|pending
+cronq task ls --state =|active pending scheduled retry archived completed aggregating
 cronq task cancel -w --wa|--waiting
 cronq bench latency -w --wa|
 cronq task delete --state archived --ye|--yes
