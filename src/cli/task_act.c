@@ -141,6 +141,21 @@ static int confirm_all(const act_run *run)
 
 /* ---- both ---- */
 
+/* An empty prefix fits every task. Here it comes from a variable that was not set, and
+ * all is not what was meant. */
+static int check_filters(const cq_cli *cli)
+{
+    static const char *const names[] = { "type", "id", "payload", "group" };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *text = cq_cli_text(cli, names[i]);
+
+        if (text && !*text)
+            return cq_cli_misuse(cli, "--%s is empty: --all is for all tasks", names[i]);
+    }
+    return CQ_CLI_OK;
+}
+
 static int check_words(const cq_cli *cli)
 {
     bool filters = cq_cli_filters(cli), all = cq_cli_has(cli, "all");
@@ -150,7 +165,7 @@ static int check_words(const cq_cli *cli)
                                   "--all");
     if (cli->arg_count > 0 && (filters || all))
         return cq_cli_misuse(cli, "either ids or a choice of tasks, not both");
-    return CQ_CLI_OK;
+    return check_filters(cli);
 }
 
 int cq_cli_act_run(cq_cli *cli, cronq_inspector *inspector, const cq_cli_act *act,

@@ -192,5 +192,10 @@ server nonsense
 cron history
 cron history ticker -n 1001
 WORDS
+# A variable that is not set is not all tasks.
+for option in --type --id --payload --group; do
+    expect 2 "$CRONQ" task delete -q moved $option "" --yes
+    complains "$option is empty"
+done
 expect 2 "$CRONQ" task inspect -q mail " "
 expect 2 "$CRONQ" queue pause " "
