@@ -174,6 +174,7 @@ void cq_dash_open(cq_dash_view *view, cq_dash_page page)
     view->selected = page == CQ_DASH_QUEUES ? view->selected_row : 0;
     view->selected_id[0] = '\0';
     view->note[0] = '\0';
+    view->is_help = false;
     ask(view);
 }
 

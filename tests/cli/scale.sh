@@ -120,6 +120,29 @@ quick "$CRONQ" queue history big -x 90
 quick "$CRONQ" queue pause big
 quick "$CRONQ" fsck big
 
+# Long payloads are copied a few at a time, whatever is asked for.
+cat >"$work/long.lua" <<'LUA'
+local p, payload = KEYS[1], string.rep('x', 999936) -- its length is \128\132\61
+redis.call('SADD', 'asynq:queues', 'long')
+for i = 1, 60 do
+    local msg = '\10\1t\18\128\132\61' .. payload .. '\26\3' .. (100 + i) .. '\34\4long\40\25\64\136\14'
+    redis.call('HSET', p .. 't:' .. (100 + i), 'msg', msg, 'state', 'archived')
+    redis.call('ZADD', p .. 'archived', 1700000000 + i, 100 + i)
+end
+LUA
+redis-cli -s "$work/redis" --eval "$work/long.lua" 'asynq:{long}:' >/dev/null
+redis-cli -s "$work/redis" slowlog reset >/dev/null
+quick "$CRONQ" task ls -q long --state archived --size 60 --json
+same 160 "$(json tasks 59 id)"
+same 999936 "$(json tasks 59 payload | tr -d '\n' | wc -c)"
+quick "$CRONQ" task ls -q long --state archived --payload y
+says "no archived tasks"
+quick "$CRONQ" fsck long
+quick "$CRONQ" task reschedule -q long --state archived --type t --in 1h --json
+same 60 "$(json done)"
+quick "$CRONQ" task delete -q long --type t --yes --json
+same 60 "$(json done)"
+
 # Interrupted it has done a part and says so. (0: it was done before; 130: it had not begun.)
 timeout --preserve-status -s INT 0.8 "$CRONQ" task delete -q big --state pending --yes >"$work/out" 2>"$work/err"
 code=$?

@@ -336,8 +336,11 @@ cronq_status cq_redis_lock_left(cq_broker *, cq_str lock, cq_str holder, int64_t
 
 /* tasks.c */
 #define CQ_REDIS_RECORD_COLUMNS 9
-cronq_status cq_redis_read_records(const cq_reply *rows, cq_arena *arena, cq_record **out,
-                                   size_t *count, cronq_error *err);
+/* The tasks that the script records names for these words, in as many calls as their size
+ * needs: no call copies more than a few MiB. */
+cronq_status cq_redis_read_page(cq_redis *redis, cq_str queue, const cq_str *words,
+                                size_t word_count, cq_arena *arena, cq_record **out,
+                                size_t *count, cronq_error *err);
 cronq_status cq_redis_task(cq_broker *, cq_str queue, cq_str id, cq_arena *arena,
                            cq_record *out, cronq_error *err);
 cronq_status cq_redis_list(cq_broker *, const cq_listing *, cq_arena *arena,

@@ -90,13 +90,9 @@ cronq_status cq_redis_read_set(cq_broker *broker, const cq_set *set, cq_arena *a
         cq_str words[] = { set_name(set, arena), CQ_STR("0"),
                            cq_redis_int(arena, (int64_t)n),
                            cq_redis_int(arena, CQ_PAGE_LIMIT) };
-        cq_reply *rows;
-        cronq_status status =
-            cq_redis_rows_on(cq_redis_of(broker), CQ_LUA_records, set->queue, words, 4,
-                             CQ_REDIS_RECORD_COLUMNS, arena, &rows, err);
+        cronq_status status = cq_redis_read_page(cq_redis_of(broker), set->queue, words,
+                                                 4, arena, &page, &got, err);
 
-        if (!status)
-            status = cq_redis_read_records(rows, arena, &page, &got, err);
         if (status)
             return status;
         memcpy(all + n, page, got * sizeof *page);

@@ -9,6 +9,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define ASK_AGAIN 32 /* ids a call of those that were put off */
 
 static cronq_state state_of(cq_str name)
 {
@@ -68,16 +71,77 @@ static void read_record(const cq_reply *row, cq_record *out)
     out->merging = out->state == CRONQ_STATE_AGGREGATING && !has_score;
 }
 
-cronq_status cq_redis_read_records(const cq_reply *rows, cq_arena *arena, cq_record **out,
-                                   size_t *count, cronq_error *err)
+/* Rows into places: of all, or of those that were put off. Who is put off again moves to
+ * the front of left. */
+static size_t place_rows(const cq_reply *rows, cq_record *records, size_t *left,
+                         size_t count)
 {
-    size_t n = rows->count / CQ_REDIS_RECORD_COLUMNS;
-    cq_record *records = cq_arena_calloc(arena, n + 1, sizeof *records);
+    size_t still = 0;
 
-    if (!records)
+    for (size_t i = 0; i < count; i++) {
+        const cq_reply *row = &rows->elements[i * CQ_REDIS_RECORD_COLUMNS];
+
+        read_record(row, &records[left[i]]);
+        if (row[1].type == CQ_REPLY_STRING && cq_str_eq(row[1].text, CQ_STR("later")))
+            left[still++] = left[i];
+    }
+    return still;
+}
+
+/* What was too much for one script, in the next ones; each brings at least one. */
+static cronq_status read_left(cq_redis *redis, cq_str queue, cq_record *records,
+                              size_t *left, size_t count, cq_arena *arena,
+                              cronq_error *err)
+{
+    cq_str *words = cq_arena_calloc(arena, count + 1, sizeof *words);
+
+    if (!words)
+        return cq_fail_nomem(err);
+    words[0] = CQ_STR("");
+    while (count) {
+        size_t n = count < ASK_AGAIN ? count : ASK_AGAIN, still;
+        cronq_status status;
+        cq_reply *rows;
+
+        for (size_t i = 0; i < n; i++)
+            words[i + 1] = records[left[i]].id;
+        status = cq_redis_rows_on(redis, CQ_LUA_records, queue, words, n + 1,
+                                  CQ_REDIS_RECORD_COLUMNS, arena, &rows, err);
+        if (status)
+            return status;
+        if (rows->count != n * CQ_REDIS_RECORD_COLUMNS)
+            return cq_fail(err, CRONQ_EPROTO, "tasks were not answered with their rows");
+        still = place_rows(rows, records, left, n);
+        memmove(left + still, left + n, (count - n) * sizeof *left);
+        count -= n - still;
+    }
+    return CRONQ_OK;
+}
+
+cronq_status cq_redis_read_page(cq_redis *redis, cq_str queue, const cq_str *words,
+                                size_t word_count, cq_arena *arena, cq_record **out,
+                                size_t *count, cronq_error *err)
+{
+    cq_record *records;
+    cronq_status status;
+    cq_reply *rows;
+    size_t n, *left;
+
+    status = cq_redis_rows_on(redis, CQ_LUA_records, queue, words, word_count,
+                              CQ_REDIS_RECORD_COLUMNS, arena, &rows, err);
+    if (status)
+        return status;
+    n = rows->count / CQ_REDIS_RECORD_COLUMNS;
+    records = cq_arena_calloc(arena, n + 1, sizeof *records);
+    left = cq_arena_calloc(arena, n + 1, sizeof *left);
+    if (!records || !left)
         return cq_fail_nomem(err);
     for (size_t i = 0; i < n; i++)
-        read_record(&rows->elements[i * CQ_REDIS_RECORD_COLUMNS], &records[i]);
+        left[i] = i;
+    status = read_left(redis, queue, records, left, place_rows(rows, records, left, n),
+                       arena, err);
+    if (status)
+        return status;
     *out = records;
     *count = n;
     return CRONQ_OK;
@@ -116,15 +180,14 @@ cronq_status cq_redis_list(cq_broker *broker, const cq_listing *listing, cq_aren
                         cq_redis_int(arena, (int64_t)limit),
                         listing->with_failures ? CQ_STR("1") : CQ_STR("0") };
     cronq_status status;
-    cq_reply *rows;
 
     if (listing->state == CRONQ_STATE_AGGREGATING)
         words[0] = cq_redis_key(arena, CQ_STR("g:"), "", listing->group);
     status = cq_redis_must_exist(cq_redis_of(broker), listing->queue, arena, err);
-    if (!status)
-        status = cq_redis_rows_on(cq_redis_of(broker), CQ_LUA_records, listing->queue,
-                                  words, 5, CQ_REDIS_RECORD_COLUMNS, arena, &rows, err);
-    return status ? status : cq_redis_read_records(rows, arena, out, count, err);
+    if (status)
+        return status;
+    return cq_redis_read_page(cq_redis_of(broker), listing->queue, words, 5, arena, out,
+                              count, err);
 }
 
 /* ---- changing in place ---- */

@@ -6,7 +6,7 @@
 -- message is too long for a window, else empty), message
 local call, try = redis.call, redis.pcall
 local p, name, limit = KEYS[1], ARGV[2], tonumber(ARGV[4])
-local ROOM, DAY = 8388608, 86400
+local ROOM, DAY = 2097152, 86400
 local ZSETS = {'scheduled', 'retry', 'archived', 'completed'}
 local out, room = {'0'}, ROOM
 
@@ -78,9 +78,10 @@ end
 
 local function member(id, at)
     if name == 'aggregation_sets' then return row('s', id, '', call('EXISTS', id) == 0) end
-    local fields = try('HMGET', p .. 't:' .. id, 'msg', 'group')
-    local odd = fields.err or not fields[1]
-    if string.sub(name, 1, 2) == 'g:' then odd = odd or not is_in(fields[2], name) end
+    local odd = try('HEXISTS', p .. 't:' .. id, 'msg') ~= 1
+    if string.sub(name, 1, 2) == 'g:' then
+        odd = odd or not is_in(call('HGET', p .. 't:' .. id, 'group'), name)
+    end
     if at then
         odd = odd or at == 'inf' or at == '-inf'
         if name == 'lease' then odd = odd or tonumber(at) > tonumber(ARGV[5]) + DAY end

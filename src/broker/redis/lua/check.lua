@@ -194,12 +194,14 @@ local function task(id, seen, bad, replacement, till)
     local key = p .. 't:' .. id
     local kind = call('TYPE', key).ok
     local is_hash = kind == 'hash'
-    local fields = is_hash and call('HMGET', key, 'msg', 'state', 'group') or {}
-    local message, state, group = fields[1], fields[2], fields[3]
-    if kind == 'none' or is_hash and not message then return gone(id, key, is_hash, seen) end
+    local fields = is_hash and call('HMGET', key, 'state', 'group') or {}
+    local state, group = fields[1], fields[2]
+    if kind == 'none' or is_hash and call('HEXISTS', key, 'msg') == 0 then
+        return gone(id, key, is_hash, seen)
+    end
     if group == '' then group = false end
     local at, unsure = places(id, group, seen)
-    if replacement ~= '' and (not is_hash or message == bad) then
+    if replacement ~= '' and (not is_hash or call('HGET', key, 'msg') == bad) then
         if mend then quarantine(id, key, is_hash, at, replacement) end
         return 'corrupt', state or ''
     end

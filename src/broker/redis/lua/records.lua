@@ -3,8 +3,10 @@
 -- ARGV  the container's name ("pending", "g:GROUP", …; "" for ids), is it a list (1 or 0),
 --       offset, at most, with failures (1 or 0); or "" and ids
 -- Returns for each: id, state, message, score (nil: none), pending_since, group, result,
--- cronq_cancel, cronq_failures; state nil: no such task.
+-- cronq_cancel, cronq_failures; state nil: no such task; state "later": its bytes are more
+-- than a script may copy in one go, ask again by its id.
 local p, out, n = KEYS[1], {}, 0
+local room = 2097152
 local SETS = {
     scheduled = 'scheduled', retry = 'retry', archived = 'archived', completed = 'completed',
     active = 'lease',
@@ -27,7 +29,13 @@ local function ids()
     return page
 end
 
-for _, id in ipairs(ids()) do
+local function later(id)
+    out[n + 1], out[n + 2] = id, 'later'
+    for i = 3, 9 do out[n + i] = false end
+    n = n + 9
+end
+
+local function row(id)
     local fields = redis.pcall('HMGET', p .. 't:' .. id, 'state', 'msg', 'pending_since', 'group',
                                'result', 'cronq_cancel', full and 'cronq_failures' or 'cronq_cancel')
     if fields.err then fields = {} end
@@ -40,6 +48,11 @@ for _, id in ipairs(ids()) do
     out[n + 5], out[n + 6] = fields[3] or false, fields[4] or false
     out[n + 7], out[n + 8] = fields[5] or false, fields[6] or false
     out[n + 9] = full and fields[7] or false
+    room = room - #(fields[2] or '') - #(fields[5] or '') - #(out[n + 9] or '')
     n = n + 9
+end
+
+for _, id in ipairs(ids()) do
+    if room > 0 then row(id) else later(id) end
 end
 return out
