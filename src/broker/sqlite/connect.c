@@ -262,6 +262,7 @@ cronq_status cq_sqlite_connect(cq_sqlite *store, cronq_error *err)
         cq_sqlite_disconnect(store, true);
         return status;
     }
+    atomic_store(&store->connected_by, getpid());
     store->was_open = !store->in_memory;
     store->counted = true;
     cq_connected_add(1);
@@ -286,6 +287,7 @@ void cq_sqlite_disconnect(cq_sqlite *store, bool broken)
         sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_close(store->db);
     store->db = NULL;
+    atomic_store(&store->connected_by, 0);
     if (store->counted)
         cq_connected_add(-1);
     store->counted = false;

@@ -193,7 +193,7 @@ static void sqlite_free(cq_broker *broker)
 {
     cq_sqlite *store = cq_sqlite_of(broker);
 
-    if (store->pid == getpid())
+    if (store->db && atomic_load(&store->connected_by) == getpid())
         cq_sqlite_disconnect(store, false);
     pthread_mutex_destroy(&store->turn_lock);
     pthread_cond_destroy(&store->turn_over);
@@ -278,7 +278,6 @@ cronq_status cq_sqlite_open(const cq_broker_options *options, cq_broker **out,
     if (!store)
         return cq_fail_nomem(err);
     store->broker = (cq_broker){ .ops = &ops, .inspect = &cq_sqlite_inspect_ops };
-    store->pid = getpid();
     store->bell_fd = store->reserve_fd = -1;
     atomic_init(&store->offset_ns, cq_wall_ns() - cq_mono_ns());
     atomic_init(&store->connection, 0);

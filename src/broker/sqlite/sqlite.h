@@ -95,9 +95,9 @@ typedef struct cq_sqlite {
     char *vfs;              /* NULL: the usual one */
     bool in_memory, normal; /* normal: never wait for the disk */
     int64_t timeout_ms, lease_ms, recover_after_ms;
-    bool counted;              /* among the connections of the process */
-    pid_t pid;                 /* a child may not go on with our connection */
-    _Atomic int64_t offset_ns; /* of the wall clock to the monotonic one */
+    bool counted;               /* among the connections of the process */
+    _Atomic pid_t connected_by; /* 0: nobody; a child may not go on with our connection */
+    _Atomic int64_t offset_ns;  /* of the wall clock to the monotonic one */
 
     pthread_mutex_t turn_lock; /* guards taken */
     pthread_cond_t turn_over;

@@ -92,11 +92,10 @@ static bool breaks(int code)
 static cronq_status take_turn(cq_sqlite *store, cronq_error *err)
 {
     int64_t now = cq_mono_ns(), deadline = INT64_MAX;
+    pid_t connected_by = atomic_load(&store->connected_by);
     bool in_time = true;
 
-    if (!store->db)
-        store->pid = getpid(); /* whoever connects */
-    if (store->pid != getpid())
+    if (connected_by && connected_by != getpid())
         return cq_fail(err, CRONQ_ESTATE,
                        "%s was opened before this process was forked: open it anew",
                        store->path);
