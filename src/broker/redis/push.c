@@ -124,9 +124,10 @@ static int64_t item_code(const cq_push *item)
     return code;
 }
 
+/* Beside the id and the message. */
 static size_t item_arguments(const cq_push *item)
 {
-    return 3u + (item->kind == CQ_PUSH_LATER) + has_group(item) +
+    return 1u + (item->kind == CQ_PUSH_LATER) + has_group(item) +
            (item->unique_key.len ? 2u : 0u) + has_tick(item) +
            (has_tick(item) && item->skip_overlap);
 }
@@ -153,10 +154,8 @@ static void append_tick(cq_conn *conn, cq_str prefix, const cq_push *item)
     cq_buf_release(&name);
 }
 
-static void append_item(cq_conn *conn, cq_str prefix, const cq_push *item)
+static void append_code(cq_conn *conn, cq_str prefix, const cq_push *item)
 {
-    cq_conn_arg_str(conn, item->id);
-    cq_conn_arg(conn, item->message.data, item->message.len);
     cq_conn_arg_int(conn, item_code(item));
     if (item->kind == CQ_PUSH_LATER)
         cq_conn_arg_int(conn, item->run_at_ms / CQ_MS_PER_S);
@@ -173,16 +172,26 @@ static void append_item(cq_conn *conn, cq_str prefix, const cq_push *item)
 static void encode_push(cq_conn *conn, const cq_script *script, const cq_call *call)
 {
     const push_round *round = call->arg;
-    size_t arguments = 2;
+    size_t codes = 0;
+    bool plain = true;
 
-    for (size_t i = call->first; i != NO_ITEM; i = round->next[i])
-        arguments += item_arguments(&round->items[i]);
-    cq_script_call(conn, script, 1, arguments);
+    for (size_t i = call->first; i != NO_ITEM; i = round->next[i]) {
+        plain = plain && item_code(&round->items[i]) == 0;
+        codes += item_arguments(&round->items[i]);
+    }
+    cq_script_call(conn, script, 1, 3 + 2 * call->count + (plain ? 0 : codes));
     cq_conn_arg_str(conn, call->prefix);
     cq_conn_arg_int(conn, round->now_ns);
     cq_conn_arg_int(conn, cq_ns_to_s(round->now_ns));
-    for (size_t i = call->first; i != NO_ITEM; i = round->next[i])
-        append_item(conn, call->prefix, &round->items[i]);
+    cq_conn_arg_int(conn, plain);
+    for (size_t i = call->first; i != NO_ITEM; i = round->next[i]) {
+        const cq_push *item = &round->items[i];
+
+        cq_conn_arg_str(conn, item->id);
+        cq_conn_arg(conn, item->message.data, item->message.len);
+        if (!plain)
+            append_code(conn, call->prefix, item);
+    }
 }
 
 /* WAIT is for the last write of its connection, and so for all that came before it. */
@@ -317,6 +326,11 @@ static cronq_status refusal(const cq_reply *reply, cronq_error *err)
     return cq_fail(err, CRONQ_EREFUSED, "redis: %.*s", CQ_FMT(reply->text));
 }
 
+static bool all_stored(const cq_reply *reply)
+{
+    return reply->type == CQ_REPLY_STATUS && cq_str_eq(reply->text, CQ_STR("all"));
+}
+
 /* The statuses of one queue's items. OK when the store has answered for them. */
 static cronq_status judge_call(const cq_redis *redis, push_round *round,
                                const cq_call *call, cq_arena *arena, cronq_error *err)
@@ -331,13 +345,13 @@ static cronq_status judge_call(const cq_redis *redis, push_round *round,
         status = cq_fail(err, CRONQ_EIO, "redis: %.*s", CQ_FMT(reply->text));
     else if (reply->type == CQ_REPLY_ERROR)
         status = refusal(reply, err);
-    else if (!is_confirmation(call) &&
+    else if (!is_confirmation(call) && !all_stored(reply) &&
              (reply->type != CQ_REPLY_ARRAY || reply->count != call->count))
         status = cq_fail(err, CRONQ_EPROTO, "a push was answered for %zu of %zu items",
                          reply->type == CQ_REPLY_ARRAY ? reply->count : 0, call->count);
     for (size_t i = call->first; i != NO_ITEM; i = round->next[i], n++)
         round->items[i].status =
-            status || is_confirmation(call)
+            status || is_confirmation(call) || all_stored(reply)
                 ? status
                 : judge(redis, &round->items[i], reply->elements[n].text, arena);
     return status == CRONQ_EFULL ? CRONQ_OK : status;

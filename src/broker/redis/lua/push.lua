@@ -1,22 +1,43 @@
 -- push: stores tasks of one queue.
 -- KEYS  the queue's prefix, "asynq:{Q}:"
--- ARGV  now (ns), now (s), then for each item: id, message, code, and by code: [time to run],
---       [group], [unique key, its seconds], [tick's key], [key of the entry's last run]
+-- ARGV  now (ns), now (s), 1 when all codes are 0, which are then left out, and for each item:
+--       id, message, code, and by code: [time to run], [group], [unique key, its seconds],
+--       [tick's key], [key of the entry's last run]
 -- code  kind (0 now, 1 later, 2 group) + 4 with a group + 8 unique + 16 a tick
 --       + 32 not while the last run is not over + 64 sent before
--- Returns for each item: o stored, e the id exists, d duplicate, s skipped, f the store is
--- full, p and why it can not be, or, when it was sent before and another message is stored: that message
--- after an m.
+-- Returns "all" when all were stored, else for each item: o stored, e the id exists,
+-- d duplicate, s skipped, f the store is full, p and why it can not be, or, when it was sent
+-- before and another message is stored: that message after an m.
 local call, try = redis.call, redis.pcall
 local ARGV, p = ARGV, KEYS[1]
-local now_ns, now = ARGV[1], ARGV[2]
+local now_ns, now, plain = ARGV[1], ARGV[2], ARGV[3] == '1'
 local TICK_TTL, LAST_TTL = 3600, 7776000
-local waiting, waiting_count = {}, 0 -- ids that go to pending when all are through
 
-local function wait_in_line(id)
-    waiting_count = waiting_count + 1
-    waiting[waiting_count] = id
+-- Most pushes: tasks to run now and nothing else about them, all of them new. False, with
+-- nothing written, when one of them is not.
+local function push_new()
+    local ids, keys, seen, n = {}, {}, {}, 0
+    for at = 4, #ARGV, 2 do
+        local id = ARGV[at]
+        if seen[id] then return false end
+        n = n + 1
+        seen[id], ids[n], keys[n] = true, id, p .. 't:' .. id
+    end
+    call('LLEN', p .. 'pending')
+    if call('EXISTS', unpack(keys)) > 0 then return false end
+    for i = 1, n do
+        call('HSET', keys[i], 'msg', ARGV[3 + 2 * i], 'state', 'pending', 'pending_since', now_ns)
+    end
+    call('LPUSH', p .. 'pending', unpack(ids))
+    return true
 end
+
+if plain then
+    local ok, all_new = pcall(push_new)
+    if ok and all_new then return redis.status_reply('all') end
+end
+
+local waiting = {} -- ids that go to pending when all are through
 
 -- A verdict from an error. What the whole store refuses (it is a replica, it can not
 -- save) it refuses before the first write, so nothing has been stored: fatal then.
@@ -83,7 +104,7 @@ local STORE = {
     [0] = function(item, fields)
         call('HSET', item.key, 'msg', item.message, 'state', 'pending', 'pending_since', now_ns,
              unpack(fields))
-        wait_in_line(item.id)
+        waiting[#waiting + 1] = item.id
     end,
     [1] = function(item, fields)
         call('HSET', item.key, 'msg', item.message, 'state', 'scheduled', unpack(fields))
@@ -119,15 +140,15 @@ local function push(item)
     return 'o'
 end
 
-local at = 3
+local at = 4
 local function next_item()
-    local id, code = ARGV[at], tonumber(ARGV[at + 2])
+    local id, code = ARGV[at], plain and 0 or tonumber(ARGV[at + 2])
     local item = {id = id, key = p .. 't:' .. id, message = ARGV[at + 1], code = code}
     local function argument()
         at = at + 1
         return ARGV[at - 1]
     end
-    at = at + 3
+    at = at + (plain and 2 or 3)
     if code % 4 == 1 then item.run_at = argument() end
     if is_set(code, 4) then item.group = argument() end
     if is_set(code, 8) then item.lock, item.ttl = argument(), argument() end
@@ -136,28 +157,11 @@ local function next_item()
     return item
 end
 
--- A task to run now, with nothing else about it: most are.
-local function push_plain(id, message)
-    local key = p .. 't:' .. id
-    if broken then return failure(broken) end
-    if call('EXISTS', key) == 1 then return 'e' end
-    local stored = try('HSET', key, 'msg', message, 'state', 'pending', 'pending_since', now_ns)
-    if type(stored) == 'table' then return failure(stored) end
-    wait_in_line(id)
-    return 'o'
-end
-
-local reply, n, count = {}, 0, #ARGV
+local reply, count = {}, #ARGV
 while at <= count do
-    n = n + 1
-    if ARGV[at + 2] == '0' then
-        reply[n] = push_plain(ARGV[at], ARGV[at + 1])
-        at = at + 3
-    else
-        local ok, verdict = pcall(push, next_item())
-        reply[n] = ok and verdict or failure(verdict)
-    end
+    local ok, verdict = pcall(push, next_item())
+    reply[#reply + 1] = ok and verdict or failure(verdict)
 end
 if fatal then return redis.error_reply(fatal) end
-if waiting_count > 0 then call('LPUSH', p .. 'pending', unpack(waiting)) end
+if #waiting > 0 then call('LPUSH', p .. 'pending', unpack(waiting)) end
 return reply
