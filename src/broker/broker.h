@@ -557,6 +557,7 @@ struct cq_broker {
     _Atomic uint64_t opened_count; /* connections to the store, ever */
     const char *file;              /* the store's, if it is one */
     bool is_private;               /* to this process: nobody else can open it */
+    uint32_t max_pushes; /* 2: one is made ready while the store works on another */
     /* By cq_broker_limits: what the archive of a queue holds, whenever one more task is
      * archived, and for how long a set stays fresh. */
     int64_t archive_count, archive_age_s, set_age_s;

@@ -7,6 +7,10 @@
  * the queue once its own is answered. So a thread alone sends at once, and under load a
  * batch is what came while the one before was under way. Requests are served in order.
  *
+ * Where the store takes it (max_pushes), a second thread leads beside the first as soon
+ * as as much is queued as is under way, and no batch holds more than half of both: the
+ * store works on one while threads are woken for, and make, the other.
+ *
  * A batch that failed as a whole goes back to the end of the queue, and the next requests
  * are sent alone: one that breaks the connection, or that the store chokes on, must not
  * take the others with it.
@@ -17,7 +21,8 @@
  * request is gone.
  *
  * Invariants, under the mutex: QUEUED and CHOSEN are in the queue, the others are not;
- * the CHOSEN one is its head. When the queue is not empty, somebody leads or is chosen.
+ * at most one is CHOSEN, the queue's head, and until it leads nobody begins to. When the
+ * queue is not empty, somebody leads or is chosen. `leaders` counts both.
  */
 #include "base/clock.h"
 #include "base/error.h"
@@ -25,11 +30,14 @@
 #include "base/thread.h"
 #include "client/internal.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #define BACKOFF_FIRST_MS     10
 #define BACKOFF_LIMIT_MS     500
 #define CLOCK_SYNC_PERIOD_NS (60 * CQ_NS_PER_S)
+#define LANES                2
+#define YIELDS               8 /* before sleeping: less than a sleep and a wake-up cost */
 
 typedef enum request_state {
     REQUEST_QUEUED,
@@ -40,7 +48,10 @@ typedef enum request_state {
 
 enum { ORDER_NONE, ORDER_NONE_ASLEEP, ORDER_LEAD, ORDER_LEAVE };
 
+typedef struct push_lane push_lane;
+
 typedef struct request {
+    push_lane *by;        /* whose batch it is in, or was answered in */
     struct request *next; /* in the queue, in the batch, or among those to be told */
     cq_prepared *items;
     size_t item_count, bytes;
@@ -50,22 +61,34 @@ typedef struct request {
     _Atomic uint32_t order;
 } request;
 
+/* What a leader works with while it leads. */
+struct push_lane {
+    cq_push *batch; /* CQ_BATCH_LIMIT of them */
+    cq_prepared **items;
+    size_t count;
+    bool taken;
+};
+
 struct cq_sender {
     cq_broker *broker;
     cronq_metrics *metrics; /* or NULL */
     cronq_logger logger;
     pthread_mutex_t mutex;
-    request *head, **tail; /* the queue, oldest first */
-    size_t alone_count;    /* so many of the next ones are sent alone */
-    bool led;
-    /* The leader's alone: */
-    cq_push *batch; /* CQ_BATCH_LIMIT of them */
-    cq_prepared **batch_items;
-    size_t batch_count;
-    bool clock_known;
-    int64_t clock_synced_ns;
+    request *head, **tail;             /* the queue, oldest first */
+    size_t alone_count;                /* so many of the next ones are sent alone */
+    size_t queued_count, flying_count; /* items */
+    size_t leaders;
+    bool chosen;
+    push_lane lanes[LANES];
     cq_random random;
+    /* Without it: */
+    _Atomic int64_t clock_synced_ns; /* 0: never */
 };
+
+static size_t lane_count(const cq_sender *sender)
+{
+    return sender->broker->max_pushes < LANES ? 1 : LANES;
+}
 
 cronq_status cq_sender_new(cq_broker *broker, const cronq_logger *logger,
                            cronq_metrics *metrics, cq_sender **out, cronq_error *err)
@@ -74,17 +97,21 @@ cronq_status cq_sender_new(cq_broker *broker, const cronq_logger *logger,
 
     if (!sender)
         return cq_fail_nomem(err);
-    sender->batch = calloc(CQ_BATCH_LIMIT, sizeof *sender->batch);
-    sender->batch_items = calloc(CQ_BATCH_LIMIT, sizeof(cq_prepared *));
     sender->tail = &sender->head;
     sender->broker = broker;
     sender->metrics = metrics;
     sender->logger = *logger;
     pthread_mutex_init(&sender->mutex, NULL);
     cq_random_init(&sender->random);
-    if (!sender->batch || !sender->batch_items) {
-        cq_sender_free(sender);
-        return cq_fail_nomem(err);
+    for (size_t i = 0; i < lane_count(sender); i++) {
+        push_lane *each = &sender->lanes[i];
+
+        each->batch = calloc(CQ_BATCH_LIMIT, sizeof *each->batch);
+        each->items = calloc(CQ_BATCH_LIMIT, sizeof(cq_prepared *));
+        if (!each->batch || !each->items) {
+            cq_sender_free(sender);
+            return cq_fail_nomem(err);
+        }
     }
     *out = sender;
     return CRONQ_OK;
@@ -95,8 +122,10 @@ void cq_sender_free(cq_sender *sender)
     if (!sender)
         return;
     pthread_mutex_destroy(&sender->mutex);
-    free(sender->batch);
-    free(sender->batch_items);
+    for (size_t i = 0; i < LANES; i++) {
+        free(sender->lanes[i].batch);
+        free(sender->lanes[i].items);
+    }
     free(sender);
 }
 
@@ -107,6 +136,7 @@ static void append(cq_sender *sender, request *mine)
     mine->next = NULL;
     *sender->tail = mine;
     sender->tail = &mine->next;
+    sender->queued_count += mine->item_count;
 }
 
 static void unlink_request(cq_sender *sender, const request *mine)
@@ -118,22 +148,29 @@ static void unlink_request(cq_sender *sender, const request *mine)
     *at = mine->next;
     if (!*at)
         sender->tail = at;
+    sender->queued_count -= mine->item_count;
+}
+
+static size_t batch_limit(const cq_sender *sender)
+{
+    size_t all = sender->queued_count + sender->flying_count;
+    size_t share = all / lane_count(sender) + all % lane_count(sender);
+
+    return share < CQ_BATCH_LIMIT ? share : CQ_BATCH_LIMIT;
 }
 
 /* What fits into one batch, from the head on; at least one request. */
-static request *take_batch(cq_sender *sender)
+static request *take_batch(cq_sender *sender, push_lane *by)
 {
     request *first = sender->head, *last = first;
-    size_t count = first->item_count, bytes = first->bytes;
+    size_t count = first->item_count, bytes = first->bytes, limit = batch_limit(sender);
 
-    first->state = REQUEST_IN_FLIGHT;
     if (sender->alone_count)
         sender->alone_count--;
     else
-        while (last->next && count + last->next->item_count <= CQ_BATCH_LIMIT &&
+        while (last->next && count + last->next->item_count <= limit &&
                bytes + last->next->bytes <= CQ_BATCH_LIMIT_BYTES) {
             last = last->next;
-            last->state = REQUEST_IN_FLIGHT;
             count += last->item_count;
             bytes += last->bytes;
         }
@@ -141,6 +178,12 @@ static request *take_batch(cq_sender *sender)
     if (!sender->head)
         sender->tail = &sender->head;
     last->next = NULL;
+    for (request *each = first; each; each = each->next) {
+        each->state = REQUEST_IN_FLIGHT;
+        each->by = by;
+    }
+    sender->queued_count -= count;
+    sender->flying_count += count;
     return first;
 }
 
@@ -162,6 +205,7 @@ static bool is_settled(const request *each)
 static void put_back(cq_sender *sender, request *each)
 {
     each->state = REQUEST_QUEUED;
+    each->by = NULL;
     append(sender, each);
     sender->alone_count++;
 }
@@ -182,6 +226,7 @@ static request *close_batch(cq_sender *sender, request *batch, const cronq_error
 
     for (request *each = batch, *next; each; each = next) {
         next = each->next;
+        sender->flying_count -= each->item_count;
         each->why = *why;
         if (final || is_settled(each)) {
             each->state = REQUEST_ANSWERED;
@@ -203,26 +248,25 @@ static request *close_batch(cq_sender *sender, request *batch, const cronq_error
 /* The store's clock is what run times and locks are measured by. */
 static cronq_status know_the_time(cq_sender *sender, cronq_error *why)
 {
-    int64_t now_ns = cq_mono_ns();
+    int64_t now_ns = cq_mono_ns(), synced_ns = atomic_load(&sender->clock_synced_ns);
     cronq_status status;
 
-    if (sender->clock_known && now_ns - sender->clock_synced_ns < CLOCK_SYNC_PERIOD_NS)
+    if (synced_ns && now_ns - synced_ns < CLOCK_SYNC_PERIOD_NS)
         return CRONQ_OK;
     status = sender->broker->ops->sync_clock(sender->broker, why);
-    if (status && !sender->clock_known)
+    if (status && !synced_ns)
         return status;
-    sender->clock_known = true;
-    sender->clock_synced_ns = now_ns;
+    atomic_store(&sender->clock_synced_ns, now_ns);
     return CRONQ_OK;
 }
 
-static void collect(cq_sender *sender, const request *batch)
+static void collect(push_lane *lane, const request *batch)
 {
-    sender->batch_count = 0;
+    lane->count = 0;
     for (const request *each = batch; each; each = each->next)
         for (size_t i = 0; i < each->item_count; i++)
             if (!each->items[i].settled)
-                sender->batch_items[sender->batch_count++] = &each->items[i];
+                lane->items[lane->count++] = &each->items[i];
 }
 
 /* It may have been stored and done before, if only the answer was lost. */
@@ -240,19 +284,20 @@ static void tell_that_it_may_run_twice(const cq_sender *sender, const cq_push *p
 
 /* EIO means: may have been written. After a failure, items that the broker did not come
  * to keep the status EPROTO that they were given before. */
-static cronq_status take_answers(cq_sender *sender, cronq_status status, cronq_error *why)
+static cronq_status take_answers(const cq_sender *sender, const push_lane *lane,
+                                 cronq_status status, cronq_error *why)
 {
-    for (size_t i = 0; i < sender->batch_count; i++) {
-        cq_prepared *item = sender->batch_items[i];
-        cronq_status answered = sender->batch[i].status;
+    for (size_t i = 0; i < lane->count; i++) {
+        cq_prepared *item = lane->items[i];
+        cronq_status answered = lane->batch[i].status;
 
         if (status && answered == CRONQ_EPROTO)
             continue;
         if (answered == CRONQ_OK && item->push.again && !item->push.stored_epoch)
             tell_that_it_may_run_twice(sender, &item->push);
         item->push.status = answered;
-        item->push.run_at_ms = sender->batch[i].run_at_ms;
-        item->push.stored_epoch = sender->batch[i].stored_epoch;
+        item->push.run_at_ms = lane->batch[i].run_at_ms;
+        item->push.stored_epoch = lane->batch[i].stored_epoch;
         item->settled = answered != CRONQ_EIO;
         item->push.again = item->push.again || !item->settled;
         if (!status && !item->settled)
@@ -262,7 +307,8 @@ static cronq_status take_answers(cq_sender *sender, cronq_status status, cronq_e
 }
 
 /* OK when every item of the batch has an answer. */
-static cronq_status send_once(cq_sender *sender, const request *batch, cronq_error *why)
+static cronq_status send_once(cq_sender *sender, push_lane *lane, const request *batch,
+                              cronq_error *why)
 {
     int64_t now_ns, sent_ns;
     cronq_status status;
@@ -270,21 +316,21 @@ static cronq_status send_once(cq_sender *sender, const request *batch, cronq_err
     status = know_the_time(sender, why);
     if (status)
         return status;
-    collect(sender, batch);
-    if (sender->batch_count == 0)
+    collect(lane, batch);
+    if (lane->count == 0)
         return CRONQ_OK;
     now_ns = sender->broker->ops->now_ns(sender->broker);
-    for (size_t i = 0; i < sender->batch_count; i++) {
-        cq_prepared_stamp(sender->batch_items[i], now_ns);
-        sender->batch[i] = sender->batch_items[i]->push;
-        sender->batch[i].status = CRONQ_EPROTO;
+    for (size_t i = 0; i < lane->count; i++) {
+        cq_prepared_stamp(lane->items[i], now_ns);
+        lane->batch[i] = lane->items[i]->push;
+        lane->batch[i].status = CRONQ_EPROTO;
     }
     sent_ns = cq_mono_ns();
-    status = sender->broker->ops->push(sender->broker, sender->batch, sender->batch_count,
-                                       now_ns, why);
+    status =
+        sender->broker->ops->push(sender->broker, lane->batch, lane->count, now_ns, why);
     if (!status)
         cq_metrics_round_trip(sender->metrics, CQ_TRIP_PUSH, cq_mono_ns() - sent_ns);
-    return take_answers(sender, status, why);
+    return take_answers(sender, lane, status, why);
 }
 
 static int64_t backoff_ms(cq_sender *sender, int round)
@@ -323,15 +369,36 @@ static void dismiss(request *answered, const request *mine)
     }
 }
 
-/* Who is to lead on; NULL when nobody needs to. */
+/* With the mutex. */
+static bool is_worth_leading(const cq_sender *sender)
+{
+    if (!sender->head || sender->chosen)
+        return false;
+    return sender->leaders == 0 || (sender->leaders < lane_count(sender) &&
+                                    sender->queued_count >= sender->flying_count);
+}
+
+/* Who is to lead on; NULL when nobody needs to. With the mutex. */
 static request *choose_leader(cq_sender *sender)
 {
-    sender->led = sender->head != NULL;
-    if (sender->led)
-        sender->head->state = REQUEST_CHOSEN;
-    else
+    if (!sender->head && sender->leaders == 0)
         sender->alone_count = 0;
+    if (!is_worth_leading(sender))
+        return NULL;
+    sender->leaders++;
+    sender->chosen = true;
+    sender->head->state = REQUEST_CHOSEN;
     return sender->head;
+}
+
+static push_lane *take_lane(cq_sender *sender)
+{
+    push_lane *lane = sender->lanes;
+
+    while (lane->taken)
+        lane++;
+    lane->taken = true;
+    return lane;
 }
 
 /* With the mutex. */
@@ -344,45 +411,58 @@ static bool gives_up(cq_sender *sender, request *mine)
     return true;
 }
 
-/* With the mutex, which it leaves. */
-static void lead(cq_sender *sender, request *mine)
+/* Takes batches until its own request was in one or somebody else is to lead. Whether it
+ * is answered; if not, or if in the other lane, an order comes. Called with the mutex,
+ * which it leaves, and counted among the leaders. */
+static bool lead(cq_sender *sender, request *mine)
 {
-    request *batch, *answered, *leader = NULL;
+    push_lane *lane = take_lane(sender);
+    request *batch, *answered, *leader;
     int64_t pause, left_ms;
     int failures = 0;
+    bool done;
 
     for (;;) {
         cronq_error why = { 0 };
 
-        batch = take_batch(sender);
+        batch = take_batch(sender, lane);
         pthread_mutex_unlock(&sender->mutex);
-        why.code = send_once(sender, batch, &why);
-        pause = pause_ms(sender, &why, &failures);
+        why.code = send_once(sender, lane, batch, &why);
         pthread_mutex_lock(&sender->mutex);
+        pause = pause_ms(sender, &why, &failures);
         answered = close_batch(sender, batch, &why);
-        if (mine->state == REQUEST_ANSWERED || gives_up(sender, mine))
+        if (gives_up(sender, mine) || mine->state != REQUEST_QUEUED || sender->chosen)
             break;
         pthread_mutex_unlock(&sender->mutex);
         dismiss(answered, mine);
         left_ms = (mine->deadline_ns - cq_mono_ns()) / CQ_NS_PER_MS;
         cq_sleep_ms(pause < left_ms ? pause : left_ms);
         pthread_mutex_lock(&sender->mutex);
+        answered = NULL;
+        if (mine->state != REQUEST_QUEUED || sender->chosen)
+            break;
     }
+    done = mine->state == REQUEST_ANSWERED && (!mine->by || mine->by == lane);
+    lane->taken = false;
+    sender->leaders--;
     leader = choose_leader(sender);
     pthread_mutex_unlock(&sender->mutex);
     if (leader)
         give_order(leader, ORDER_LEAD);
     dismiss(answered, mine);
+    return done;
 }
 
-/* Only what is in the queue has a clock: from anywhere else an order comes for certain.
- */
-static void follow(cq_sender *sender, request *mine)
+/* The order that comes, or none when the time is over. Only what is in the queue has a
+ * clock: from anywhere else an order comes for certain. */
+static uint32_t await_order(cq_sender *sender, request *mine)
 {
     uint32_t order = ORDER_NONE;
     int64_t until_ns = mine->deadline_ns;
     bool over;
 
+    for (int i = 0; i < YIELDS && atomic_load(&mine->order) == ORDER_NONE; i++)
+        sched_yield();
     atomic_compare_exchange_strong(&mine->order, &order, ORDER_NONE_ASLEEP);
     while ((order = atomic_load(&mine->order)) == ORDER_NONE_ASLEEP) {
         if (cq_futex_wait(&mine->order, ORDER_NONE_ASLEEP, until_ns))
@@ -391,13 +471,24 @@ static void follow(cq_sender *sender, request *mine)
         over = gives_up(sender, mine);
         pthread_mutex_unlock(&sender->mutex);
         if (over)
-            return;
+            return ORDER_NONE;
         until_ns = INT64_MAX;
     }
-    if (order == ORDER_LEAVE)
-        return;
-    pthread_mutex_lock(&sender->mutex);
-    lead(sender, mine);
+    return order;
+}
+
+static void follow(cq_sender *sender, request *mine)
+{
+    bool done;
+
+    do {
+        if (await_order(sender, mine) != ORDER_LEAD)
+            return;
+        atomic_store(&mine->order, ORDER_NONE);
+        pthread_mutex_lock(&sender->mutex);
+        sender->chosen = false;
+        done = lead(sender, mine);
+    } while (!done);
 }
 
 /* What got no answer of its own gets the one about the store. */
@@ -430,17 +521,19 @@ cronq_status cq_sender_push(cq_sender *sender, cq_prepared *items, size_t count,
     request mine = { .items = items,
                      .item_count = count,
                      .deadline_ns = deadline_after(timeout_ms) };
+    bool done = false;
 
     for (size_t i = 0; i < count; i++)
         mine.bytes += items[i].push.message.len;
     pthread_mutex_lock(&sender->mutex);
     append(sender, &mine);
-    if (!sender->led) {
-        sender->led = true;
-        lead(sender, &mine);
+    if (is_worth_leading(sender)) {
+        sender->leaders++;
+        done = lead(sender, &mine);
     } else {
         pthread_mutex_unlock(&sender->mutex);
-        follow(sender, &mine);
     }
+    if (!done)
+        follow(sender, &mine);
     return settle_rest(&mine, why);
 }

@@ -298,6 +298,7 @@ static cronq_status connect_pool(cq_redis *redis, const cq_broker_options *optio
     redis->wait_replica_count = endpoint.wait_replica_count;
     redis->wait_timeout_ms = endpoint.wait_timeout_ms;
     redis->max_redirects = endpoint.max_redirects;
+    redis->broker.max_pushes = endpoint.pool_size > 1 ? 2 : 1;
     redis->patience_ms =
         endpoint.read_timeout_ms < 0 ? LONGEST_PATIENCE_MS : endpoint.read_timeout_ms;
     if (endpoint.tls && !cq_tls_verifies(endpoint.tls))
