@@ -16,6 +16,7 @@
 
 #include <assert.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,9 @@
 #define KEPT_BYTES       ((size_t)1 << 20) /* an emptied buffer above this is freed */
 #define NUMBER_BYTES     24
 #define GREETING_BYTES   512
+#define LOOK_OUT_NS      (100 * 1000) /* about what a sleep and a wake-up cost two threads */
+#define LOOK_OUT_TRIES   3
+#define LOOK_OUT_RAREST  6 /* once in 2^6 replies */
 #define LAST_WORDS_BYTES ((size_t)64 << 10)
 #define ADDRESS_BYTES    300
 
@@ -41,6 +45,8 @@ struct cq_conn {
     size_t args_missing; /* of the command begun last */
     int64_t read_timeout_ms, write_timeout_ms;
     uint32_t server_version;
+    uint32_t vain;      /* so many times in a row it was looked out for a reply in vain */
+    uint32_t unwatched; /* so many replies are not looked out for */
     bool counted;       /* among the connections of the process */
     bool demoted;       /* the server has become a replica */
     cronq_error broken; /* code OK: it is not */
@@ -320,6 +326,34 @@ cronq_status cq_conn_flush(cq_conn *conn, cronq_error *err)
     return CRONQ_OK;
 }
 
+/* Look again and again before going to sleep, and let others run in between: a reply is
+ * mostly there sooner than a sleeper would be woken, and a store that is busy does not
+ * have to be woken either. Where it was in vain, rarely. */
+static cronq_status look_out(cq_conn *conn, size_t *count, cronq_error *err)
+{
+    int64_t until_ns = cq_mono_ns() + LOOK_OUT_NS;
+    cronq_status status;
+
+    *count = 0;
+    if (conn->unwatched > 0) {
+        conn->unwatched--;
+        return CRONQ_OK;
+    }
+    do {
+        sched_yield();
+        status = receive(conn, count, err);
+    } while (!status && *count == 0 && cq_mono_ns() < until_ns);
+    if (status)
+        return status;
+    if (*count)
+        conn->vain = 0;
+    else if (conn->vain < LOOK_OUT_TRIES + LOOK_OUT_RAREST)
+        conn->vain++;
+    conn->unwatched =
+        conn->vain > LOOK_OUT_TRIES ? (1u << (conn->vain - LOOK_OUT_TRIES)) : 0;
+    return CRONQ_OK;
+}
+
 /* The next reply; NULL when none began within begin_ms. Once it began, only silence for
  * the read timeout ends the waiting, and that is a failure. */
 static cronq_status next_reply(cq_conn *conn, int64_t begin_ms, cq_arena *arena,
@@ -327,8 +361,8 @@ static cronq_status next_reply(cq_conn *conn, int64_t begin_ms, cq_arena *arena,
 {
     for (;;) {
         cronq_status status = cq_reader_next(&conn->reader, arena, out, err);
+        size_t count = 0;
         bool begun;
-        size_t count;
         short ready;
 
         if (status || *out)
@@ -338,7 +372,13 @@ static cronq_status next_reply(cq_conn *conn, int64_t begin_ms, cq_arena *arena,
                 return status;
             continue;
         }
-        /* Mostly the reply is not there yet: look only after waiting. */
+        if (conn->due_count > 0 && begin_ms != 0)
+            status = look_out(conn, &count, err);
+        if (status)
+            return status;
+        if (count > 0)
+            continue;
+        /* Most likely it is not there yet: look only after waiting. */
         begun = cq_reader_amid(&conn->reader);
         status = cq_stream_wait(&conn->stream, POLLIN,
                                 begun ? conn->read_timeout_ms : begin_ms, &ready, err);
