@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "worker/internal.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #define AHEAD_WORK_NS        (5 * CQ_NS_PER_MS)
@@ -244,6 +245,8 @@ static void wait_for_work(cq_fetcher *fetcher, int64_t until_ns)
     cq_wait wait = { .until_mono_ns = until_ns };
     cronq_error err;
 
+    if (fetcher->in_hand)
+        sched_yield(); /* whoever was woken for it may have been put on our core */
     if (intake->ops->wait(intake, &wait, &err)) {
         atomic_store(&fetcher->idle, false);
         failed(fetcher, &err);
