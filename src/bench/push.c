@@ -12,6 +12,7 @@
 #define BATCH         100
 #define THREADS_LIMIT 64
 
+/* Batches of two threads are two in flight, as in the bare loop. */
 struct pusher {
     cronq_client *client;
     const cronq_task *task;
@@ -92,7 +93,8 @@ cronq_status cq_bench_push(const cq_bench_options *options, const char *queue,
 
 /* ---- the section ---- */
 
-enum { BARE = -1, IN_BATCHES = 0 }; /* else: so many threads, one by one */
+/* arg: how many threads, and whether in batches; or the bare loop. */
+enum { BARE = 0, THREADS = 0xff, IN_BATCHES = 0x100 };
 
 static cronq_status bare(const cq_bench_options *options, const char *queue,
                          cq_bench_sample *out, cronq_error *err)
@@ -111,7 +113,6 @@ static cronq_status push(const cq_bench_options *options, const cq_bench_series 
 {
     char name[64];
     const char *queue = cq_bench_queue(name);
-    uint32_t threads = series->arg > 0 ? (uint32_t)series->arg : 1;
     cq_bench_meter meter;
     cronq_status status;
 
@@ -120,7 +121,8 @@ static cronq_status push(const cq_bench_options *options, const cq_bench_series 
         status = bare(options, queue, out, err);
         cq_bench_meter_costs(&meter, options->uri, options->task_count, out);
     } else {
-        status = cq_bench_push(options, queue, threads, series->arg == IN_BATCHES, err);
+        status = cq_bench_push(options, queue, (uint32_t)series->arg & THREADS,
+                               series->arg & IN_BATCHES, err);
         cq_bench_meter_stop(&meter, options->uri, options->task_count, out);
     }
     cq_bench_empty(options->uri, queue, NULL);
@@ -129,14 +131,17 @@ static cronq_status push(const cq_bench_options *options, const cq_bench_series 
 
 static const cq_bench_series redis_series[] = {
     { "bare", "bare loop, batches of 100", "tasks/s", push, BARE, NULL, 0, false },
-    { "batches", "batches of 100", "tasks/s", push, IN_BATCHES, "bare", 0.85, false },
+    { "batches", "batches of 100, two threads", "tasks/s", push, IN_BATCHES + 2, "bare",
+      0.85, false },
+    { "alone", "batches of 100, one thread", "tasks/s", push, IN_BATCHES + 1, "bare", 0,
+      false },
     { "one", "one by one", "tasks/s", push, 1, NULL, 0, false },
     { "threads", "one by one, 16 threads", "tasks/s", push, 16, NULL, 100000, false },
 };
 
 static const cq_bench_series sqlite_series[] = {
     { "bare", "bare loop, batches of 100", "tasks/s", push, BARE, NULL, 0, false },
-    { "batches", "batches of 100", "tasks/s", push, IN_BATCHES, "bare", 0.8, false },
+    { "batches", "batches of 100", "tasks/s", push, IN_BATCHES + 1, "bare", 0.8, false },
     { "one", "one by one", "tasks/s", push, 1, NULL, 0, false },
     { "threads", "one by one, 16 threads", "tasks/s", push, 16, NULL, 0, false },
 };
@@ -155,5 +160,7 @@ cronq_status cq_bench_push_run(const cq_bench_options *options, cq_bench_report 
         return status;
     cq_bench_empty(options->uri, name, NULL);
     return cq_bench_rounds(options, "push", embedded ? sqlite_series : redis_series,
-                           sizeof redis_series / sizeof redis_series[0], report, err);
+                           embedded ? sizeof sqlite_series / sizeof sqlite_series[0]
+                                    : sizeof redis_series / sizeof redis_series[0],
+                           report, err);
 }
