@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#define FEW_HEADERS  8 /* no more are not worth an allocation */
 #define KEY_ROOM     (CQ_NAME_LIMIT_BYTES + CQ_ID_LIMIT_BYTES + 64)
 #define MESSAGE_ROOM 4096 /* of a message, beside its payload and headers */
 
@@ -158,41 +159,37 @@ static void put_traceparent(cq_prepared *prepared, cq_header *headers)
     headers[i] = ours;
 }
 
-/* *out is an array of prepared->header_count, the caller's to free; *bytes is what they
- * hold. */
-static cronq_status take_headers(cq_prepared *prepared, cq_header **out, size_t *bytes,
-                                 cronq_error *err)
+static cronq_status check_header_count(const cronq_task *task, cronq_error *err)
 {
-    const cronq_task *task = &prepared->task;
-    cq_header *headers;
-    size_t total = 0;
-
     if (task->header_count && !task->headers)
         return cq_fail(err, CRONQ_EINVAL, "headers is NULL but header_count is %zu",
                        task->header_count);
     if (task->header_count > CQ_HEADER_LIMIT_COUNT)
         return cq_fail(err, CRONQ_ETOOBIG, "header_count is %zu; at most %d",
                        task->header_count, CQ_HEADER_LIMIT_COUNT);
-    headers = calloc(task->header_count + 1, sizeof *headers);
-    if (!headers)
-        return cq_fail_nomem(err);
+    return CRONQ_OK;
+}
+
+/* Into an array of one more than the task has, of which prepared->header_count are used;
+ * *bytes is what they hold. */
+static cronq_status take_headers(cq_prepared *prepared, cq_header *headers, size_t *bytes,
+                                 cronq_error *err)
+{
+    const cronq_task *task = &prepared->task;
+    size_t total = 0;
+
     for (size_t i = 0; i < task->header_count; i++) {
         headers[i].key = cq_str_of(task->headers[i].key);
         headers[i].value = cq_str_of(task->headers[i].value);
         total += headers[i].key.len + headers[i].value.len;
-        if (check_header(headers, i, err)) {
-            free(headers);
+        if (check_header(headers, i, err))
             return CRONQ_EINVAL;
-        }
     }
-    if (total > CQ_HEADERS_LIMIT_BYTES) {
-        free(headers);
+    if (total > CQ_HEADERS_LIMIT_BYTES)
         return cq_fail(err, CRONQ_ETOOBIG, "headers have %zu bytes; at most %zu", total,
                        CQ_HEADERS_LIMIT_BYTES);
-    }
     prepared->header_count = task->header_count;
     put_traceparent(prepared, headers);
-    *out = headers;
     *bytes = total;
     return CRONQ_OK;
 }
@@ -301,16 +298,23 @@ static size_t message_room(const cronq_task *task, size_t header_bytes)
 
 static cronq_status take_message(cq_prepared *prepared, cronq_error *err)
 {
-    cq_header *headers = NULL;
-    size_t header_bytes = 0;
-    cronq_status status;
+    cq_header few[FEW_HEADERS], *many = NULL, *headers = few;
+    size_t room = prepared->task.header_count + 1, header_bytes = 0;
+    cronq_status status = check_header_count(&prepared->task, err);
 
-    status = take_headers(prepared, &headers, &header_bytes, err);
     if (status)
         return status;
-    cq_buf_init(&prepared->message, message_room(&prepared->task, header_bytes));
-    status = encode(prepared, headers, err);
-    free(headers);
+    if (room > FEW_HEADERS) {
+        headers = many = calloc(room, sizeof *many);
+        if (!many)
+            return cq_fail_nomem(err);
+    }
+    status = take_headers(prepared, headers, &header_bytes, err);
+    if (!status) {
+        cq_buf_init(&prepared->message, message_room(&prepared->task, header_bytes));
+        status = encode(prepared, headers, err);
+    }
+    free(many);
     return status;
 }
 
