@@ -38,20 +38,23 @@ static cronq_status open_parts(cronq_server *server, const char *uri, cronq_erro
     return status ? status : cq_server_tell_begin(server, err);
 }
 
+/* Nobody looks at them any more before they end: a scrape holds the registry while it
+ * looks, and they leave the registry when they end. */
 static void close_parts(cronq_server *server)
 {
-    cq_broker *broker;
+    cronq_scheduler *scheduler = server->scheduler;
+    cq_worker *worker = server->worker;
+    cq_broker *broker = server->broker;
 
     if (server->abandoned)
         return;
     pthread_mutex_lock(&server->looking);
-    cronq_scheduler_free(server->scheduler);
-    cq_worker_free(server->worker);
     server->scheduler = NULL;
     server->worker = NULL;
-    broker = server->broker;
     server->broker = NULL;
     pthread_mutex_unlock(&server->looking);
+    cronq_scheduler_free(scheduler);
+    cq_worker_free(worker);
     if (broker)
         broker->ops->free(broker);
 }
