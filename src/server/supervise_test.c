@@ -84,7 +84,7 @@ static void a_second_thread_is_a_reason(void **state)
     (void)state;
     assert_int_equal(pipe(ends), 0);
     pthread_create(&thread, NULL, wait_for_byte, &ends[0]);
-    expect_refusal(uri, "2 threads");
+    expect_refusal(uri, " threads and cannot be forked");
     assert_int_equal(write(ends[1], "", 1), 1);
     pthread_join(thread, NULL);
     close(ends[0]);
@@ -133,11 +133,12 @@ static void the_supervisor_returns_what_the_worker_returned(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_second_thread_is_a_reason),
         TEST(a_connected_handle_is_a_reason),
         TEST(the_open_database_is_a_reason),
         TEST(a_store_in_memory_is_a_reason),
         TEST(the_supervisor_returns_what_the_worker_returned),
+        /* Last: a sanitizer adds a thread to the first one and keeps it. */
+        TEST(a_second_thread_is_a_reason),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
