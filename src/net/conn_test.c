@@ -3,6 +3,7 @@
 #include "net/conn.h"
 
 #include "base/clock.h"
+#include "net/conn_bench.h"
 #include "support/redis_server.h"
 
 #include <fcntl.h>
@@ -13,16 +14,12 @@
 
 #include <cmocka.h>
 
-#define PASSWORD "s3cr3t-canary"
-
 static redis_server *server;
 
 static int start_server(void **state)
 {
     (void)state;
-    server = redis_server_start_tcp("databases 4\n"
-                                    "user guest on >" PASSWORD " ~* +@all\n"
-                                    "user locked on >" PASSWORD " ~* +get\n");
+    server = redis_server_start_tcp("databases 4\n");
     return 0;
 }
 
@@ -33,32 +30,9 @@ static int stop_server(void **state)
     return 0;
 }
 
-static cronq_status try_open(const char *uri, const cronq_store_options *options,
-                             cq_conn **out, cronq_error *err)
-{
-    cq_endpoint endpoint;
-    cronq_status status = cq_endpoint_init(&endpoint, uri, options, err);
-
-    if (status)
-        return status;
-    status = cq_conn_open(&endpoint, out, err);
-    cq_endpoint_release(&endpoint);
-    return status;
-}
-
-static cq_conn *must_open(const char *uri, const cronq_store_options *options)
-{
-    cronq_error err = { .text = "" };
-    cq_conn *conn = NULL;
-
-    if (try_open(uri, options, &conn, &err))
-        fail_msg("%s: %s", uri, err.text);
-    return conn;
-}
-
 static cq_conn *open_server(void)
 {
-    return must_open(redis_server_uri(server), NULL);
+    return conn_bench_open(redis_server_uri(server), NULL);
 }
 
 static const char *tcp_uri(void)
@@ -87,7 +61,7 @@ static void a_command_gets_its_reply(void **state)
     (void)state;
     cq_arena_init(&arena, 1 << 20);
     for (size_t i = 0; i < sizeof uris / sizeof uris[0]; i++) {
-        cq_conn *conn = must_open(uris[i], NULL);
+        cq_conn *conn = conn_bench_open(uris[i], NULL);
         cq_reply *reply;
 
         assert_int_equal(cq_conn_call(conn, &arena, &reply, NULL, 3, "SET", "k", "v"),
@@ -338,138 +312,16 @@ static void the_database_is_selected(void **state)
 
     (void)state;
     cq_arena_init(&arena, 1 << 20);
-    conn = must_open(tcp_uri(), CRONQ_STORE_OPTIONS(.db = 3));
+    conn = conn_bench_open(tcp_uri(), CRONQ_STORE_OPTIONS(.db = 3));
     assert_int_equal(cq_conn_call(conn, &arena, &reply, NULL, 3, "SET", "in3", "1"),
                      CRONQ_OK);
     cq_conn_free(conn);
-    conn = must_open(tcp_uri(), NULL);
+    conn = conn_bench_open(tcp_uri(), NULL);
     assert_int_equal(cq_conn_call(conn, &arena, &reply, NULL, 2, "EXISTS", "in3"),
                      CRONQ_OK);
     assert_int_equal(reply->integer, 0);
     cq_conn_free(conn);
     cq_arena_release(&arena);
-}
-
-static void expect_failure(const char *uri, const cronq_store_options *options,
-                           cronq_status expected, const char *names)
-{
-    cronq_error err = { .text = "" };
-    cq_conn *conn = NULL;
-    cronq_status status = try_open(uri, options, &conn, &err);
-
-    if (status != expected || err.code != expected || !strstr(err.text, names))
-        fail_msg("%s: %s: \"%s\", expected \"%s\"", uri, cronq_status_name(status),
-                 err.text, names);
-    assert_null(conn);
-    assert_null(strstr(err.text, PASSWORD));
-}
-
-static void a_user_gets_in_with_the_right_password_only(void **state)
-{
-    const char *uri = redis_server_uri(server);
-
-    (void)state;
-    cq_conn_free(
-        must_open(uri, CRONQ_STORE_OPTIONS(.username = "guest", .password = PASSWORD)));
-    expect_failure(uri,
-                   CRONQ_STORE_OPTIONS(.username = "guest", .password = PASSWORD "x"),
-                   CRONQ_EAUTH, "WRONGPASS");
-    expect_failure(uri, CRONQ_STORE_OPTIONS(.username = "guest"), CRONQ_EAUTH,
-                   "WRONGPASS");
-    expect_failure(uri, CRONQ_STORE_OPTIONS(.username = "nobody", .password = PASSWORD),
-                   CRONQ_EAUTH, uri + strlen("redis-socket://"));
-    /* A password where the server wants none. */
-    expect_failure(uri, CRONQ_STORE_OPTIONS(.password = PASSWORD), CRONQ_EAUTH, "AUTH");
-    expect_failure(
-        uri, CRONQ_STORE_OPTIONS(.username = "locked", .password = PASSWORD, .db = 1),
-        CRONQ_EAUTH, "NOPERM");
-}
-
-static void a_server_that_wants_a_password_says_so(void **state)
-{
-    redis_server *guarded = redis_server_start("requirepass " PASSWORD "\n");
-    const char *uri = redis_server_uri(guarded);
-
-    (void)state;
-    expect_failure(uri, NULL, CRONQ_EAUTH, "NOAUTH");
-    expect_failure(uri, CRONQ_STORE_OPTIONS(.db = 1), CRONQ_EAUTH, "NOAUTH");
-    expect_failure(uri, CRONQ_STORE_OPTIONS(.password = "wrong"), CRONQ_EAUTH,
-                   "WRONGPASS");
-    cq_conn_free(must_open(uri, CRONQ_STORE_OPTIONS(.password = PASSWORD)));
-    redis_server_stop(guarded);
-}
-
-static void a_password_of_8_kilobytes_is_sent_whole(void **state)
-{
-    cq_conn *conn = open_server();
-    char *password = malloc(8193);
-    cq_reply *reply;
-    cq_arena arena;
-    char *rule;
-
-    (void)state;
-    assert_non_null(password);
-    memset(password, 'p', 8192);
-    password[8192] = '\0';
-    assert_true(asprintf(&rule, ">%s", password) > 0);
-    cq_arena_init(&arena, 1 << 20);
-    assert_int_equal(cq_conn_call(conn, &arena, &reply, NULL, 6, "ACL", "SETUSER", "long",
-                                  "on", "+@all", rule),
-                     CRONQ_OK);
-    assert_int_equal(reply->type, CQ_REPLY_STATUS);
-    cq_conn_free(
-        must_open(redis_server_uri(server),
-                  CRONQ_STORE_OPTIONS(.username = "long", .password = password)));
-    cq_arena_release(&arena);
-    cq_conn_free(conn);
-    free(password);
-    free(rule);
-}
-
-static void a_database_beyond_the_last_is_named(void **state)
-{
-    (void)state;
-    expect_failure(tcp_uri(), CRONQ_STORE_OPTIONS(.db = 4), CRONQ_EINVAL, "database 4");
-}
-
-static void a_socket_that_is_not_there_is_named(void **state)
-{
-    (void)state;
-    expect_failure("unix:///nonexistent/r.sock", NULL, CRONQ_EIO,
-                   "/nonexistent/r.sock: cannot connect: No such file");
-}
-
-static void a_port_that_nobody_listens_on_is_named(void **state)
-{
-    (void)state;
-    expect_failure("redis://127.0.0.1:1", NULL, CRONQ_EIO,
-                   "127.0.0.1:1: cannot connect: Connection refused");
-}
-
-static void a_host_without_an_address_is_named(void **state)
-{
-    (void)state;
-    expect_failure("redis://no.such.host.invalid", NULL, CRONQ_EIO,
-                   "no.such.host.invalid:6379: cannot look up");
-}
-
-static void a_name_with_several_addresses_is_tried_to_the_last(void **state)
-{
-    char uri[64];
-
-    (void)state;
-    /* Often ::1 comes first, where nobody listens. */
-    snprintf(uri, sizeof uri, "redis://localhost:%u", redis_server_port(server));
-    cq_conn_free(must_open(uri, NULL));
-}
-
-static void a_full_server_says_so(void **state)
-{
-    redis_server *small = redis_server_start("maxclients 1\n");
-
-    (void)state;
-    expect_failure(redis_server_uri(small), NULL, CRONQ_EIO, "max number of clients");
-    redis_server_stop(small);
 }
 
 static void commands_that_are_too_large_leave_the_connection_whole(void **state)
@@ -527,8 +379,8 @@ static void waiting_for_a_message_ends_without_harm(void **state)
 
 static void silence_breaks_the_connection_after_the_read_timeout(void **state)
 {
-    cq_conn *conn =
-        must_open(redis_server_uri(server), CRONQ_STORE_OPTIONS(.read_timeout_ms = 60));
+    cq_conn *conn = conn_bench_open(redis_server_uri(server),
+                                    CRONQ_STORE_OPTIONS(.read_timeout_ms = 60));
     int64_t began_ms;
     cronq_error first = { .text = "" }, second = { .text = "" };
     cq_reply *reply;
@@ -547,20 +399,6 @@ static void silence_breaks_the_connection_after_the_read_timeout(void **state)
     assert_string_equal(first.text, second.text);
     cq_arena_release(&arena);
     cq_conn_free(conn);
-}
-
-static void dialling_a_server_that_hangs_ends(void **state)
-{
-    int64_t began_ms;
-
-    (void)state;
-    redis_server_pause(server);
-    began_ms = cq_mono_ms();
-    expect_failure(redis_server_uri(server),
-                   CRONQ_STORE_OPTIONS(.dial_timeout_ms = 60, .read_timeout_ms = -1),
-                   CRONQ_EIO, "no reply within 60 ms");
-    redis_server_resume(server);
-    assert_true(cq_mono_ms() - began_ms < 2000);
 }
 
 static void a_connection_to_a_demoted_master_is_not_reused(void **state)
@@ -586,7 +424,7 @@ static void a_connection_to_a_demoted_master_is_not_reused(void **state)
 static void a_killed_server_breaks_the_connection(void **state)
 {
     redis_server *mortal = redis_server_start(NULL);
-    cq_conn *conn = must_open(redis_server_uri(mortal), NULL);
+    cq_conn *conn = conn_bench_open(redis_server_uri(mortal), NULL);
     cronq_error err = { .text = "" };
     cq_reply *reply;
     cq_arena arena;
@@ -617,19 +455,9 @@ int main(void)
         cmocka_unit_test(large_strings_go_both_ways_in_a_pipeline),
         cmocka_unit_test(an_error_reply_is_a_reply_and_has_a_status),
         cmocka_unit_test(the_database_is_selected),
-        cmocka_unit_test(a_user_gets_in_with_the_right_password_only),
-        cmocka_unit_test(a_server_that_wants_a_password_says_so),
-        cmocka_unit_test(a_password_of_8_kilobytes_is_sent_whole),
-        cmocka_unit_test(a_database_beyond_the_last_is_named),
-        cmocka_unit_test(a_socket_that_is_not_there_is_named),
-        cmocka_unit_test(a_port_that_nobody_listens_on_is_named),
-        cmocka_unit_test(a_host_without_an_address_is_named),
-        cmocka_unit_test(a_name_with_several_addresses_is_tried_to_the_last),
-        cmocka_unit_test(a_full_server_says_so),
         cmocka_unit_test(commands_that_are_too_large_leave_the_connection_whole),
         cmocka_unit_test(waiting_for_a_message_ends_without_harm),
         cmocka_unit_test(silence_breaks_the_connection_after_the_read_timeout),
-        cmocka_unit_test(dialling_a_server_that_hangs_ends),
         cmocka_unit_test(a_connection_to_a_demoted_master_is_not_reused),
         cmocka_unit_test(a_killed_server_breaks_the_connection),
     };
