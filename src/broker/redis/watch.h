@@ -22,6 +22,7 @@
 
 #include "broker/redis/redis.h"
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "base/thread.h"
 
@@ -55,6 +56,8 @@ typedef struct cq_told {
     uint64_t exchanges, delivered;
     int64_t at_mono_ns;
 } cq_told;
+
+#define CQ_NOTHING_DUE INT64_MAX
 
 typedef struct cq_watch_node {
     cq_pool *pool;       /* under lock; NULL: the place is free */
@@ -102,7 +105,31 @@ struct cq_redis_watch {
     cq_view views[CQ_QUEUES_LIMIT];
 };
 
-/* watch_node.c: which nodes there are now. Queues that were found elsewhere are noted as
+static inline int64_t cq_watch_check_ns(const cq_redis_watch *watch)
+{
+    return watch->intake->redis->check_ms * CQ_NS_PER_MS;
+}
+
+/* ---- watch_look.c, for the fetcher ---- */
+
+typedef enum cq_seen {
+    CQ_SEEN_ALL,
+    CQ_SEEN_SOME, /* some queues are on nodes that did not answer */
+    CQ_SEEN_NOTHING,
+} cq_seen;
+
+/* Read what is stale, in one pipeline a node; what has moved, once more where it is. */
+cq_seen cq_watch_look(cq_redis_watch *watch);
+
+/* Take over what the listening side has noted; which parts of any queue. */
+uint8_t cq_watch_gather(cq_redis_watch *watch);
+
+/* Close the watcher of a node: all of its queues are to be read again. */
+void cq_watch_drop(cq_redis_watch *watch, size_t node);
+
+/* ---- watch_node.c ---- */
+
+/* Which nodes there are now. Queues that were found elsewhere are noted as
  * changed. Either thread; without a cluster nothing changes. Returns their number. */
 size_t cq_watch_map(cq_redis_watch *watch);
 
