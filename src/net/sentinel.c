@@ -18,7 +18,8 @@
 #define KNOWN_LIMIT      100
 #define BELIEVED_MS      1000
 #define PATIENCE_MS      1000 /* with one sentinel; there are others */
-#define LISTEN_MS        60000
+#define QUIET_MS         5000 /* then it is asked for a sign of life */
+#define ANSWER_MS        3000
 #define FIRST_DELAY_MS   100
 #define LONGEST_DELAY_MS 5000
 #define ARENA_BYTES      ((size_t)1 << 20)
@@ -323,14 +324,29 @@ static bool set_listening(cq_sentinel *sentinel, cq_conn *conn)
     return !ending;
 }
 
+static void ask_for_life(cq_conn *conn)
+{
+    cq_conn_command(conn, 1); /* leaves with the next reading */
+    cq_conn_arg_text(conn, "PING");
+}
+
+/* A sentinel that hangs, or that no way leads to any more, is as quiet as one that has
+ * nothing to tell: it is asked, and whatever it answers is a sign of life. */
 static cronq_status receive_all(cq_sentinel *sentinel, cq_conn *conn, cq_arena *arena)
 {
     cronq_status status = CRONQ_OK;
+    bool asked = false;
     cq_reply *reply;
 
     while (!status && !is_ending(sentinel)) {
         cq_arena_reset(arena);
-        status = cq_conn_read_within(conn, LISTEN_MS, arena, &reply, NULL);
+        status =
+            cq_conn_read_within(conn, asked ? ANSWER_MS : QUIET_MS, arena, &reply, NULL);
+        if (!status && !reply && asked)
+            return CRONQ_EIO;
+        asked = !reply;
+        if (!status && !reply)
+            ask_for_life(conn);
         if (!status && reply && reply->type == CQ_REPLY_ARRAY && reply->count == 3 &&
             cq_str_eq(reply->elements[0].text, CQ_STR("message")))
             hear(sentinel, reply->elements[2].text);

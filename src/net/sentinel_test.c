@@ -2,6 +2,7 @@
 /* sentinel_test.c - finding the master through real sentinels. */
 #include "net/sentinel.h"
 
+#include "base/clock.h"
 #include "support/sentinel.h"
 
 #include <setjmp.h>
@@ -156,6 +157,45 @@ static void those_that_the_uri_does_not_list_are_learnt(void **state)
     cq_sentinel_free(sentinel);
 }
 
+static bool is_listened_to(redis_server *sentinel)
+{
+    redisReply *reply = redis_server_command(sentinel, "CLIENT LIST TYPE pubsub");
+    bool listened = strstr(reply->str, "cmd=subscribe") != NULL;
+
+    freeReplyObject(reply);
+    return listened;
+}
+
+static void must_be_listened_to(redis_server *sentinel, int64_t within_ms)
+{
+    int64_t until_ms = cq_mono_ms() + within_ms;
+
+    while (!is_listened_to(sentinel)) {
+        if (cq_mono_ms() > until_ms)
+            fail_msg("nobody listens after %lld ms", (long long)within_ms);
+        cq_sleep_ms(20);
+    }
+}
+
+/* Its connection is open, and would never tell of a new master. */
+static void one_that_hangs_is_not_listened_to_for_ever(void **state)
+{
+    cq_sentinel *sentinel;
+    char uri[128];
+
+    (void)state;
+    snprintf(uri, sizeof uri, "redis-sentinel://127.0.0.1:%u,127.0.0.1:%u?master=cronq",
+             redis_server_port(group.sentinels[0]),
+             redis_server_port(group.sentinels[1]));
+    sentinel = make(uri, NULL);
+    expect_master(sentinel);
+    must_be_listened_to(group.sentinels[0], 5000);
+    redis_server_pause(group.sentinels[0]);
+    must_be_listened_to(group.sentinels[1], 15000);
+    redis_server_resume(group.sentinels[0]);
+    cq_sentinel_free(sentinel);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +203,7 @@ int main(void)
         cmocka_unit_test(a_name_that_nobody_knows_is_told),
         cmocka_unit_test(sentinels_have_credentials_of_their_own),
         cmocka_unit_test(a_replica_is_not_taken_for_the_master),
+        cmocka_unit_test(one_that_hangs_is_not_listened_to_for_ever),
         cmocka_unit_test(those_that_the_uri_does_not_list_are_learnt),
     };
 

@@ -108,6 +108,7 @@ void fault_store_kill_5(chaos_world *world);
 void fault_store_gone_30(chaos_world *world);
 void fault_store_pause_5(chaos_world *world);
 void fault_store_pause_20(chaos_world *world);
+void fault_store_pause_35(chaos_world *world);
 void fault_cut_after(chaos_world *world);
 void fault_cut_before(chaos_world *world);
 void fault_cut_within(chaos_world *world);

@@ -136,6 +136,12 @@ void fault_store_pause_20(chaos_world *world)
     pause_for(world, 20000);
 }
 
+/* Longer than the leases: what ran may run once more. */
+void fault_store_pause_35(chaos_world *world)
+{
+    pause_for(world, 35000);
+}
+
 /* Thousands of keys, each of which takes a while to load. */
 void fault_loading(chaos_world *world)
 {

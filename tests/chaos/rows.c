@@ -20,6 +20,7 @@ const chaos_row chaos_rows[] = {
     { "F4-5s", "redis killed, back after 5 s", CHAOS_OUTAGE | CHAOS_IDLES, fault_store_kill_5, 5000, 15000, DURABLE, 0 },
     { "F5-5s", "redis hangs for 5 s", CHAOS_USUAL | CHAOS_IDLES, fault_store_pause_5, 5000, 15000, NULL, 0 },
     { "F5-20s", "redis hangs for 20 s", CHAOS_USUAL | CHAOS_IDLES, fault_store_pause_20, 5000, 15000, NULL, 0 },
+    { "F5-35s", "redis hangs for 35 s", CHAOS_USUAL | CHAOS_IDLES | CHAOS_OUTAGE, fault_store_pause_35, 5000, 45000, NULL, 0 },
     { "F6", "cut after the command", CHAOS_SHORT | CHAOS_PROXIED | CHAOS_USUAL, fault_cut_after, 2000, 40000, NULL, 0 },
     { "F7", "cut before the command", CHAOS_PROXIED | CHAOS_USUAL, fault_cut_before, 2000, 40000, NULL, 0 },
     { "F7-within", "cut within the reply", CHAOS_PROXIED | CHAOS_USUAL, fault_cut_within, 2000, 40000, NULL, 0 },
