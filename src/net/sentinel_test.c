@@ -74,6 +74,26 @@ static void expect_failure(const char *uri, const cronq_store_options *options,
     cq_sentinel_free(sentinel);
 }
 
+static bool is_listened_to(redis_server *sentinel)
+{
+    redisReply *reply = redis_server_command(sentinel, "CLIENT LIST TYPE pubsub");
+    bool listened = strstr(reply->str, "cmd=subscribe") != NULL;
+
+    freeReplyObject(reply);
+    return listened;
+}
+
+static void must_be_listened_to(redis_server *sentinel, int64_t within_ms)
+{
+    int64_t until_ms = cq_mono_ms() + within_ms;
+
+    while (!is_listened_to(sentinel)) {
+        if (cq_mono_ms() > until_ms)
+            fail_msg("nobody listens after %lld ms", (long long)within_ms);
+        cq_sleep_ms(20);
+    }
+}
+
 static void one_that_is_dead_is_passed_over(void **state)
 {
     cq_sentinel *sentinel;
@@ -121,6 +141,30 @@ static void sentinels_have_credentials_of_their_own(void **state)
     redis_server_stop(guarded);
 }
 
+/* The rules of docs/redis.md, and no more. */
+static void a_user_needs_little_at_sentinels(void **state)
+{
+    redis_server *guarded;
+    cq_sentinel *sentinel;
+    char uri[128], config[400];
+
+    (void)state;
+    snprintf(config, sizeof config,
+             "user looker on >" PASSWORD " resetkeys resetchannels &+switch-master -@all "
+             "+ping +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels\n"
+             "sentinel monitor cronq 127.0.0.1 %u 2\n",
+             redis_server_port(group.servers[sentinel_group_master(&group)]));
+    guarded = redis_server_start_sentinel(config);
+    snprintf(uri, sizeof uri, "redis-sentinel://127.0.0.1:%u?master=cronq",
+             redis_server_port(guarded));
+    sentinel = make(uri, CRONQ_STORE_OPTIONS(.sentinel_username = "looker",
+                                             .sentinel_password = PASSWORD));
+    expect_master(sentinel);
+    must_be_listened_to(guarded, 5000);
+    cq_sentinel_free(sentinel);
+    redis_server_stop(guarded);
+}
+
 static void a_replica_is_not_taken_for_the_master(void **state)
 {
     size_t replica = (sentinel_group_master(&group) + 1) % SENTINEL_SERVERS;
@@ -157,26 +201,6 @@ static void those_that_the_uri_does_not_list_are_learnt(void **state)
     cq_sentinel_free(sentinel);
 }
 
-static bool is_listened_to(redis_server *sentinel)
-{
-    redisReply *reply = redis_server_command(sentinel, "CLIENT LIST TYPE pubsub");
-    bool listened = strstr(reply->str, "cmd=subscribe") != NULL;
-
-    freeReplyObject(reply);
-    return listened;
-}
-
-static void must_be_listened_to(redis_server *sentinel, int64_t within_ms)
-{
-    int64_t until_ms = cq_mono_ms() + within_ms;
-
-    while (!is_listened_to(sentinel)) {
-        if (cq_mono_ms() > until_ms)
-            fail_msg("nobody listens after %lld ms", (long long)within_ms);
-        cq_sleep_ms(20);
-    }
-}
-
 /* Its connection is open, and would never tell of a new master. */
 static void one_that_hangs_is_not_listened_to_for_ever(void **state)
 {
@@ -202,6 +226,7 @@ int main(void)
         cmocka_unit_test(one_that_is_dead_is_passed_over),
         cmocka_unit_test(a_name_that_nobody_knows_is_told),
         cmocka_unit_test(sentinels_have_credentials_of_their_own),
+        cmocka_unit_test(a_user_needs_little_at_sentinels),
         cmocka_unit_test(a_replica_is_not_taken_for_the_master),
         cmocka_unit_test(one_that_hangs_is_not_listened_to_for_ever),
         cmocka_unit_test(those_that_the_uri_does_not_list_are_learnt),

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "support/acl.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -164,6 +165,113 @@ static void a_worker_works_and_does_nothing_else(void **state)
     expect_refused("cronq-worker", others);
 }
 
+/* ---- what scripts call ---- */
+
+/* Of those who look and repair; the others are a worker's. */
+static const char *const of_operators[] = { "act",     "amend",  "browse",
+                                            "cancel",  "check",  "implant",
+                                            "records", "remove", "group_counts",
+                                            NULL };
+
+typedef void command_fn(const char *command, bool of_worker);
+
+static bool is_of_operators(const char *file)
+{
+    for (size_t i = 0; of_operators[i]; i++)
+        if (strncmp(file, of_operators[i], strlen(of_operators[i])) == 0 &&
+            strcmp(file + strlen(of_operators[i]), ".lua") == 0)
+            return true;
+    return false;
+}
+
+/* But for MEMORY, whose answer nobody needs. */
+static bool is_command(const char *word)
+{
+    redisReply *reply = redis_server_command(server, "COMMAND INFO %s", word);
+    bool is = reply->elements == 1 && reply->element[0]->type == REDIS_REPLY_ARRAY &&
+              strcmp(word, "memory") != 0;
+
+    freeReplyObject(reply);
+    return is;
+}
+
+/* Each word in capitals and quotes that names a command. */
+static void each_command_in(const char *file, command_fn *act)
+{
+    char path[512], line[1024], word[32];
+    FILE *script;
+
+    snprintf(path, sizeof path, "%s/%s", CQ_LUA_DIR, file);
+    script = fopen(path, "r");
+    assert_non_null(script);
+    while (fgets(line, sizeof line, script)) {
+        for (const char *at = line; (at = strchr(at, '\'')); at++) {
+            size_t len = strspn(at + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+
+            if (len < 3 || len >= sizeof word || at[1 + len] != '\'')
+                continue;
+            for (size_t i = 0; i < len; i++)
+                word[i] = (char)(at[1 + i] - 'A' + 'a');
+            word[len] = '\0';
+            if (is_command(word))
+                act(word, !is_of_operators(file));
+        }
+    }
+    fclose(script);
+}
+
+static void each_command(command_fn *act)
+{
+    DIR *dir = opendir(CQ_LUA_DIR);
+    struct dirent *entry;
+    int files = 0;
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir))) {
+        if (!strstr(entry->d_name, ".lua"))
+            continue;
+        each_command_in(entry->d_name, act);
+        files++;
+    }
+    closedir(dir);
+    assert_true(files > 20);
+}
+
+/* Whatever it is about its keys. */
+static bool may(const char *user, const char *command)
+{
+    redisReply *info = redis_server_command(server, "COMMAND INFO %s", command), *reply;
+    const char *words[12] = { "ACL", "DRYRUN", user, command };
+    long long arity = info->element[0]->element[1]->integer;
+    int count = 3 + (int)llabs(arity);
+    bool allowed;
+
+    assert_in_range(count, 4, 12);
+    for (int i = 4; i < count; i++)
+        words[i] = "1";
+    reply = redis_server_words(server, count, words);
+    if (reply->type == REDIS_REPLY_ERROR)
+        fail_msg("ACL DRYRUN of %s: %s", command, reply->str);
+    allowed = !strstr(reply->str, "to run the");
+    freeReplyObject(reply);
+    freeReplyObject(info);
+    return allowed;
+}
+
+static void must_be_allowed(const char *command, bool of_worker)
+{
+    if (of_worker && !may("cronq-worker", command))
+        fail_msg("scripts of a worker call %s, which its rule does not allow", command);
+    if (!may("cronq-operator", command))
+        fail_msg("scripts call %s, which the operator's rule does not allow", command);
+}
+
+static void the_rules_allow_all_that_scripts_call(void **state)
+{
+    (void)state;
+    each_command(must_be_allowed);
+}
+
 static void an_operator_looks_and_does_nothing_else(void **state)
 {
     cronq_queue_info info = { .struct_size = sizeof info };
@@ -244,6 +352,27 @@ static void the_doctor_names_what_is_wrong_and_nothing_else(void **state)
     redis_server_do(server, "ACL LOG RESET");
 }
 
+static void must_be_named(const char *command, bool of_worker)
+{
+    char text[64];
+    advice_log log;
+
+    if (!of_worker)
+        return;
+    redis_server_do(server, "ACL SETUSER cronq-worker -%s", command);
+    diagnose("cronq-worker", &log);
+    redis_server_do(server, "ACL SETUSER cronq-worker +%s", command);
+    snprintf(text, sizeof text, "could not \"%s ", command);
+    expect_advice(&log, text, true);
+}
+
+static void the_doctor_names_each_command_that_is_missing(void **state)
+{
+    (void)state;
+    each_command(must_be_named);
+    redis_server_do(server, "ACL LOG RESET");
+}
+
 static void a_password_file_is_read_again(void **state)
 {
     char path[] = "/tmp/cronq-secret-XXXXXX", uri[64];
@@ -277,8 +406,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_producer_pushes_and_does_nothing_else),
         cmocka_unit_test(a_worker_works_and_does_nothing_else),
+        cmocka_unit_test(the_rules_allow_all_that_scripts_call),
         cmocka_unit_test(an_operator_looks_and_does_nothing_else),
         cmocka_unit_test(the_doctor_names_what_is_wrong_and_nothing_else),
+        cmocka_unit_test(the_doctor_names_each_command_that_is_missing),
         cmocka_unit_test(a_password_file_is_read_again),
     };
 

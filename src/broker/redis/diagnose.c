@@ -141,7 +141,8 @@ static const char *const needed =
     " x|setex " PROBE " 1 x|del " PROBE "|unlink " PROBE "|exists " PROBE "|expire " PROBE
     " 1|expireat " PROBE " 1|incrby " PROBE " 1|hget " PROBE " x|hset " PROBE
     " x x|hdel " PROBE " x|hmget " PROBE " x|hexists " PROBE " x|llen " PROBE
-    "|lpush " PROBE " x|rpush " PROBE " x|rpop " PROBE "|lrem " PROBE " 1 x|lpos " PROBE
+    "|lpush " PROBE " x|rpush " PROBE " x|rpop " PROBE "|lpop " PROBE "|ltrim " PROBE
+    " 0 1|hincrby " PROBE " x 1|srandmember " PROBE "|lrem " PROBE " 1 x|lpos " PROBE
     " x|lindex " PROBE " 0|lrange " PROBE " 0 1|zcard " PROBE "|zscore " PROBE
     " x|zmscore " PROBE " x|zrange " PROBE " 0 1|zrangebyscore " PROBE
     " 0 1|zremrangebyrank " PROBE " 0 1|zunionstore " PROBE " 1 " PROBE "|zpopmin " PROBE
