@@ -251,8 +251,8 @@ static cronq_status tend_node(cq_redis_watch *watch, size_t node, cronq_error *e
     if (watch->intake->redis->cluster && now < at->retry_at)
         return cq_fail(err, CRONQ_EIO, "the node was not reached a moment ago");
     status = open_listener(watch, node, pool, err);
-    if (status)
-        at->retry_at = cq_mono_ns() + RETRY_NS;
+    if (status) /* one that hangs must not take the time of the others */
+        at->retry_at = cq_mono_ns() + RETRY_NS + 4 * (cq_mono_ns() - now);
     return status;
 }
 
