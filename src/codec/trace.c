@@ -78,6 +78,7 @@ cronq_status cq_trace_parse(cq_str text, cq_trace *out, cronq_error *err)
     if (wrong)
         return cq_fail(err, CRONQ_EINVAL, "traceparent %s %s", cq_quoted(text, shown),
                        wrong);
+    trace.flags &= CQ_TRACE_FLAG_SAMPLED; /* the others must go out as zero */
     *out = trace;
     return CRONQ_OK;
 }
