@@ -14,6 +14,8 @@
 
 #define ARENA_LIMIT_BYTES ((size_t)1 << 20)
 #define PAIR_LIMIT_COUNT  100
+#define LONGEST_MS        86400000
+#define QUEUE_LIMIT_COUNT 1000000 /* as cronq/otlp.h has it */
 #define TRACES_PATH       "/v1/traces"
 #define DEFAULT_ENDPOINT  "http://localhost:4318"
 
@@ -83,8 +85,22 @@ static char *decode(char *text)
     return start;
 }
 
-static const cronq_header *read_pairs(plan *p, const char *name, const char *value,
-                                      size_t *count)
+/* As an HTTP header may be; the exporter refuses others. */
+static bool is_header(const cronq_header *pair)
+{
+    if (!*pair->key || strpbrk(pair->key, ": "))
+        return false;
+    for (const char *text = pair->key; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+            return false;
+    for (const char *text = pair->value; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+            return false;
+    return true;
+}
+
+static cronq_header *read_pairs(plan *p, const char *name, const char *value,
+                                size_t *count)
 {
     cronq_header *pairs = cq_arena_calloc(p->arena, PAIR_LIMIT_COUNT, sizeof *pairs);
     char *rest = cq_arena_dup(p->arena, value, strlen(value)), *piece;
@@ -153,6 +169,15 @@ static void take_endpoint_of_file(plan *p, const cronq_config_telemetry *file)
                            without_slash(p, file->endpoint), join(p, slash, path, ""));
 }
 
+/* value, when it is a URL; the text is not shown, it may hold a password. */
+static const char *url_of(plan *p, const char *name, const char *value)
+{
+    if (!value || strncmp(value, "http://", 7) == 0 || strncmp(value, "https://", 8) == 0)
+        return value;
+    CQ_WARN(p->logger, "%s: does not begin with http:// or https://; ignored", name);
+    return NULL;
+}
+
 static void take_endpoint_of_environment(plan *p)
 {
     const char *exporter = variable("OTEL_TRACES_EXPORTER");
@@ -164,6 +189,8 @@ static void take_endpoint_of_environment(plan *p)
             CQ_WARN(p->logger, "OTEL_TRACES_EXPORTER: otlp and none are known; ignored");
         return;
     }
+    whole = url_of(p, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", whole);
+    base = url_of(p, "OTEL_EXPORTER_OTLP_ENDPOINT", base);
     if (!base && exporter)
         base = DEFAULT_ENDPOINT;
     if (whole)
@@ -173,6 +200,39 @@ static void take_endpoint_of_environment(plan *p)
 }
 
 /* ---- the rest ---- */
+
+/* Those that are headers; the others are named by their place, since they may be secrets.
+ */
+static void read_headers(plan *p, const char *value)
+{
+    size_t count = 0, kept = 0;
+    cronq_header *pairs = read_pairs(p, "OTEL_EXPORTER_OTLP_HEADERS", value, &count);
+
+    for (size_t i = 0; pairs && i < count; i++)
+        if (is_header(&pairs[i]))
+            pairs[kept++] = pairs[i];
+        else
+            CQ_WARN(p->logger,
+                    "OTEL_EXPORTER_OTLP_HEADERS: number %zu is no HTTP header; ignored",
+                    i);
+    p->otlp.headers = pairs;
+    p->otlp.header_count = kept;
+}
+
+/* service.name is taken out: it is said once, and OTEL_SERVICE_NAME wins. */
+static void read_resource(plan *p, const char *value)
+{
+    size_t count = 0, kept = 0;
+    cronq_header *pairs = read_pairs(p, "OTEL_RESOURCE_ATTRIBUTES", value, &count);
+
+    for (size_t i = 0; pairs && i < count; i++)
+        if (strcmp(pairs[i].key, "service.name") != 0)
+            pairs[kept++] = pairs[i];
+        else if (*pairs[i].value)
+            p->otlp.service_name = pairs[i].value;
+    p->otlp.resource = pairs;
+    p->otlp.resource_count = kept;
+}
 
 static void take_ratio(plan *p, const cronq_config_telemetry *file)
 {
@@ -211,14 +271,14 @@ static void take_protocol(plan *p)
                            "built; http/protobuf is used");
 }
 
-static int64_t take_number(plan *p, const char *name, const char *value)
+static int64_t take_number(plan *p, const char *name, const char *value, int64_t limit)
 {
     char *end = NULL;
     long long number = value ? strtoll(value, &end, 10) : 0;
 
-    if (!value || (*end == '\0' && number > 0 && number <= 86400000))
+    if (!value || (*end == '\0' && number > 0 && number <= limit))
         return number;
-    CQ_WARN(p->logger, "%s: not from 1 to 86400000; ignored", name);
+    CQ_WARN(p->logger, "%s: not from 1 to %lld; ignored", name, (long long)limit);
     return 0;
 }
 
@@ -227,14 +287,14 @@ static void take_numbers(plan *p)
     cronq_otlp_options *otlp = &p->otlp;
     int64_t queue, batch;
 
-    otlp->timeout_ms =
-        take_number(p, "OTEL_EXPORTER_OTLP_TIMEOUT", variable_of_traces("TIMEOUT"));
-    otlp->delay_ms =
-        take_number(p, "OTEL_BSP_SCHEDULE_DELAY", variable("OTEL_BSP_SCHEDULE_DELAY"));
-    queue =
-        take_number(p, "OTEL_BSP_MAX_QUEUE_SIZE", variable("OTEL_BSP_MAX_QUEUE_SIZE"));
+    otlp->timeout_ms = take_number(p, "OTEL_EXPORTER_OTLP_TIMEOUT",
+                                   variable_of_traces("TIMEOUT"), LONGEST_MS);
+    otlp->delay_ms = take_number(p, "OTEL_BSP_SCHEDULE_DELAY",
+                                 variable("OTEL_BSP_SCHEDULE_DELAY"), LONGEST_MS);
+    queue = take_number(p, "OTEL_BSP_MAX_QUEUE_SIZE", variable("OTEL_BSP_MAX_QUEUE_SIZE"),
+                        QUEUE_LIMIT_COUNT);
     batch = take_number(p, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-                        variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"));
+                        variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"), QUEUE_LIMIT_COUNT);
     otlp->queue_limit_count = (uint32_t)queue;
     otlp->batch_count = (uint32_t)batch;
 }
@@ -247,17 +307,17 @@ static void take_all(plan *p, const cronq_config_telemetry *file, const char *se
 
     p->otlp.struct_size = sizeof p->otlp;
     p->otlp.logger = *p->logger;
-    p->otlp.service_name = file ? file->name : name ? name : service;
+    p->otlp.service_name = service;
     p->otlp.ca_file = variable_of_traces("CERTIFICATE");
     if (resource)
-        p->otlp.resource =
-            read_pairs(p, "OTEL_RESOURCE_ATTRIBUTES", resource, &p->otlp.resource_count);
+        read_resource(p, resource);
+    if (file || name)
+        p->otlp.service_name = file ? file->name : name;
     if (file && file->header_count) {
         p->otlp.headers = file->headers;
         p->otlp.header_count = file->header_count;
     } else if (headers) {
-        p->otlp.headers =
-            read_pairs(p, "OTEL_EXPORTER_OTLP_HEADERS", headers, &p->otlp.header_count);
+        read_headers(p, headers);
     }
     if (file && file->endpoint)
         take_endpoint_of_file(p, file);

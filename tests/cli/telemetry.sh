@@ -113,6 +113,27 @@ drain OTEL_TRACES_EXPORTER=zipkin
 complains OTEL_TRACES_EXPORTER
 same $((before + 2)) "$(received json)"
 
+# So are an endpoint that is no URL, a header that is none, and numbers over the limit.
+before=$(received json)
+drain OTEL_EXPORTER_OTLP_ENDPOINT="127.0.0.1:$port"
+complains OTEL_EXPORTER_OTLP_ENDPOINT
+drain OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="grpc://127.0.0.1:$port"
+complains OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
+same "$before" "$(received json)"
+drain "$endpoint" OTEL_EXPORTER_OTLP_HEADERS='=nameless,a b=c,line=a%0Ab,x-kept=kept' OTEL_BSP_MAX_QUEUE_SIZE=1000001
+complains OTEL_EXPORTER_OTLP_HEADERS
+complains OTEL_BSP_MAX_QUEUE_SIZE
+has json 'x-kept: kept'
+same $((before + 1)) "$(received json)"
+
+# service.name is said once: by its own variable, else by the resource, else by the file.
+drain "$endpoint" OTEL_EXPORTER_OTLP_PROTOCOL=http/json OTEL_RESOURCE_ATTRIBUTES=service.name=by-resource,service.version=7
+same 1 "$(grep -oF '"key":"service.name"' "$work/json/$((before + 1)).body" | wc -l)"
+has json '{"key":"service.name","value":{"stringValue":"by-resource"}}'
+drain "$endpoint" OTEL_EXPORTER_OTLP_PROTOCOL=http/json OTEL_RESOURCE_ATTRIBUTES=service.name=unheard OTEL_SERVICE_NAME=by-variable
+same 1 "$(grep -oF '"key":"service.name"' "$work/json/$((before + 2)).body" | wc -l)"
+has json '{"key":"service.name","value":{"stringValue":"by-variable"}}'
+
 # TLS, with an authority of our own; without it the receiver is not believed.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=receiver \
     -addext subjectAltName=IP:127.0.0.1 -keyout "$work/key.pem" -out "$work/cert.pem" 2>/dev/null
