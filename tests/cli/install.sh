@@ -65,3 +65,14 @@ for file in bin/cronq share/man/man1/cronq.1 share/bash-completion/completions/c
     share/zsh/site-functions/_cronq include/cronq/cronq.h; do
     find "$work/root" -path "*/$file" | grep -q . || broken "$file is installed"
 done
+
+# What is loaded at start is bound at start, and nothing that is written can be run.
+for file in $(find "$work/root" -path '*/bin/cronq' -o -name 'libcronq*.so.*.*.*'); do
+    expect 0 readelf -hldW "$file"
+    for wanted in 'Type: *DYN' 'GNU_RELRO' 'BIND_NOW' 'GNU_STACK .* RW '; do
+        printf '%s\n' "$out" | grep -q "$wanted" || broken "$file is hardened: $wanted"
+    done
+    expect 0 nm -D "$file"
+    says __stack_chk_fail
+    says _chk@
+done
