@@ -60,9 +60,16 @@ static bool limit(__rlimit_resource_t resource, int64_t value)
 /* SIGXCPU first, SIGKILL a second later. */
 static bool limit_cpu(int64_t seconds)
 {
-    struct rlimit both = { (rlim_t)seconds, (rlim_t)seconds + 1 };
+    struct rlimit both = { (rlim_t)seconds, (rlim_t)seconds + 1 }, now;
 
-    return seconds <= 0 || setrlimit(RLIMIT_CPU, &both) == 0;
+    if (seconds <= 0)
+        return true;
+    if (getrlimit(RLIMIT_CPU, &now) == 0 && now.rlim_max < both.rlim_max) {
+        both.rlim_max = now.rlim_max;
+        if (both.rlim_cur > both.rlim_max)
+            both.rlim_cur = both.rlim_max;
+    }
+    return setrlimit(RLIMIT_CPU, &both) == 0;
 }
 
 static bool take_limits(const cq_process_limits *limits)
