@@ -21,7 +21,7 @@
 #include <stdlib.h>
 
 #define FIRST_DELAY_MS   50
-#define LONGEST_DELAY_MS 5000
+#define LONGEST_DELAY_MS 4000
 #define ADDRESS_BYTES    300
 
 struct cq_pool {

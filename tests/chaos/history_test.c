@@ -103,10 +103,28 @@ static void each_history_has_its_verdict(void **state)
     unlink(path);
 }
 
+/* A push that a fault keeps waiting may have been run long before it is accepted. */
+static void what_ended_before_the_fault_did_shows_no_recovery(void **state)
+{
+    const char text[] = "start a 0 7 5\nend a 0 7 9\naccept a 0 0 21\n"
+                        "accept b 0 0 22\nstart b 0 7 23\nend b 0 7 25\n";
+    char path[] = "/tmp/cronq-history-XXXXXX";
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+    assert_int_equal(history_resumed_at_ms(path, 20), 25);
+    assert_int_equal(history_resumed_at_ms(path, 23), 0);
+    close(fd);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_history_has_its_verdict),
+        cmocka_unit_test(what_ended_before_the_fault_did_shows_no_recovery),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -246,7 +246,8 @@ int64_t history_resumed_at_ms(const char *path, int64_t from_ms)
         for (size_t i = from; i < to && accepted_after; i++) {
             int64_t at_ms = h.events[i].line->at_ms;
 
-            if (is(&h.events[i], "end") && (resumed_ms == 0 || at_ms < resumed_ms))
+            if (is(&h.events[i], "end") && at_ms >= from_ms &&
+                (resumed_ms == 0 || at_ms < resumed_ms))
                 resumed_ms = at_ms;
         }
     }

@@ -38,7 +38,8 @@ void history_judge(const char *path, const history_rules *rules, history_verdict
 /* How many accepted tasks have not been run to their end. */
 size_t history_undone(const char *path);
 
-/* When the first task that was accepted after from_ms ended; 0: none yet. */
+/* When the first task that was accepted after from_ms ended, after that too; 0: none yet.
+ */
 int64_t history_resumed_at_ms(const char *path, int64_t from_ms);
 
 #endif
