@@ -16,6 +16,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,6 @@
 struct cq_tls {
     _Atomic uint32_t users;
     SSL_CTX *context;
-    BIO_METHOD *method;
     char *server_name;
     bool verifies;
 };
@@ -70,16 +70,22 @@ static long bio_control(BIO *bio, int what, long number, void *pointer)
     return what == BIO_CTRL_FLUSH;
 }
 
-static cronq_status make_method(cq_tls *tls, cronq_error *err)
+/* One for all sessions and never freed: they outlive what they were opened with, and
+ * OpenSSL has numbers for few kinds. */
+static BIO_METHOD *method;
+static pthread_once_t method_once = PTHREAD_ONCE_INIT;
+
+static void make_method(void)
 {
     int type = BIO_get_new_index();
+    BIO_METHOD *made =
+        type < 0 ? NULL : BIO_meth_new(type | BIO_TYPE_SOURCE_SINK, "cronq");
 
-    tls->method = type < 0 ? NULL : BIO_meth_new(type | BIO_TYPE_SOURCE_SINK, "cronq");
-    if (!tls->method || !BIO_meth_set_write(tls->method, bio_write) ||
-        !BIO_meth_set_read(tls->method, bio_read) ||
-        !BIO_meth_set_ctrl(tls->method, bio_control))
-        return cq_fail_nomem(err);
-    return CRONQ_OK;
+    if (made && BIO_meth_set_write(made, bio_write) &&
+        BIO_meth_set_read(made, bio_read) && BIO_meth_set_ctrl(made, bio_control))
+        method = made;
+    else
+        BIO_meth_free(made);
 }
 
 /* ---- what was wrong ---- */
@@ -231,12 +237,11 @@ static cronq_status set_version(cq_tls *tls, cronq_tls_version least, cronq_erro
 
 static cronq_status fill(cq_tls *tls, const cronq_tls_options *options, cronq_error *err)
 {
-    cronq_status status = make_method(tls, err);
+    cronq_status status;
 
-    if (status)
-        return status;
+    pthread_once(&method_once, make_method);
     tls->context = SSL_CTX_new(TLS_client_method());
-    if (!tls->context)
+    if (!tls->context || !method)
         return cq_fail_nomem(err);
     if (given(options->server_name)) {
         tls->server_name = strdup(options->server_name);
@@ -295,7 +300,6 @@ void cq_tls_free(cq_tls *tls)
     if (!tls || atomic_fetch_sub(&tls->users, 1) > 1)
         return;
     SSL_CTX_free(tls->context);
-    BIO_meth_free(tls->method);
     free(tls->server_name);
     free(tls);
 }
@@ -335,7 +339,7 @@ cronq_status cq_tls_open(cq_tls *tls, int fd, const char *host, cq_tls_session *
 {
     const char *name = tls->server_name ? tls->server_name : host;
     SSL *ssl = SSL_new(tls->context);
-    BIO *bio = ssl ? BIO_new(tls->method) : NULL;
+    BIO *bio = ssl ? BIO_new(method) : NULL;
 
     ERR_clear_error();
     if (!bio || !name || !expect_host(tls, ssl, name)) {

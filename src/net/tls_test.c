@@ -276,6 +276,37 @@ static void a_server_that_dies_is_a_failure(void **state)
     redis_server_stop(server);
 }
 
+/* A connection needs nothing of the endpoint that it was opened with, however many others
+ * come and go. */
+static void a_connection_outlives_its_endpoint(void **state)
+{
+    const cronq_tls_options *tls = trusting("ca", "client");
+    cq_endpoint endpoint, other;
+    cq_conn *conn;
+    char uri[64];
+    cq_arena arena;
+    cq_reply *reply;
+
+    (void)state;
+    snprintf(uri, sizeof uri, "rediss://127.0.0.1:%u", redis_server_port(strict));
+    assert_int_equal(
+        cq_endpoint_init(&endpoint, uri, CRONQ_STORE_OPTIONS(.tls = tls), NULL),
+        CRONQ_OK);
+    assert_int_equal(cq_conn_open(&endpoint, &conn, NULL), CRONQ_OK);
+    cq_endpoint_release(&endpoint);
+    for (int i = 0; i < 300; i++) {
+        assert_int_equal(
+            cq_endpoint_init(&other, uri, CRONQ_STORE_OPTIONS(.tls = tls), NULL),
+            CRONQ_OK);
+        cq_endpoint_release(&other);
+    }
+    expect(CRONQ_OK, NULL, strict, "127.0.0.1", tls);
+    cq_arena_init(&arena, 4096);
+    assert_int_equal(cq_conn_call(conn, &arena, &reply, NULL, 1, "PING"), CRONQ_OK);
+    cq_arena_release(&arena);
+    cq_conn_free(conn);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +321,7 @@ int main(void)
         cmocka_unit_test(files_that_cannot_be_used_are_named),
         cmocka_unit_test(large_values_pass_in_both_directions),
         cmocka_unit_test(a_server_that_dies_is_a_failure),
+        cmocka_unit_test(a_connection_outlives_its_endpoint),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
