@@ -5,6 +5,7 @@
  *
  * stores CRONQ DIRECTORY [STORE]: the tables go to stdout, JSON and pictures to the
  * directory. Environment: ROUNDS, TASKS. */
+#include "support/certs.h"
 #include "support/cluster.h"
 #include "support/fault_proxy.h"
 #include "support/redis_server.h"
@@ -81,6 +82,20 @@ static void measure_socket(void)
 
     measure("socket", redis_server_uri(server), false);
     redis_server_stop(server);
+}
+
+static void measure_tls(void)
+{
+    char *certs = certs_make();
+    redis_server *server =
+        redis_server_start_tls(certs, "server", "tls-auth-clients no\n");
+    char uri[64];
+
+    setenv("SSL_CERT_FILE", certs_path(certs, "ca", "pem"), 1);
+    snprintf(uri, sizeof uri, "rediss://127.0.0.1:%u", redis_server_port(server));
+    measure("tls", uri, false);
+    redis_server_stop(server);
+    certs_remove(certs);
 }
 
 /* One queue is on one node; queues are spread over all. */
@@ -184,6 +199,7 @@ int main(int argc, char **argv)
         { "redis", measure_tcp },
         { "distance", measure_distance },
         { "socket", measure_socket },
+        { "tls", measure_tls },
         { "cluster", measure_cluster },
         { "sqlite-full", measure_sqlite_full },
         { "sqlite-normal", measure_sqlite_normal },
