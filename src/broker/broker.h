@@ -265,6 +265,8 @@ typedef struct cq_record {
     cronq_bytes result;   /* data == NULL: none */
     cronq_bytes failures; /* the last ones, codec/failures.h; data == NULL: none, or not
                              asked for */
+    cronq_bytes raw;      /* what a quarantined task had for a message; data == NULL: as
+                             with failures */
     bool orphaned;        /* active without a lease */
     bool cancelled;       /* marked: its worker was asked to stop */
     bool merging;         /* aggregating, and in a set */
@@ -277,7 +279,8 @@ typedef struct cq_listing {
     cronq_state state;
     cq_str group;         /* AGGREGATING: the group */
     size_t offset, limit; /* limit: at most CQ_PAGE_LIMIT */
-    bool with_failures;   /* they may be long; a single task has them always */
+    bool in_full; /* with failures and raw, which may be long; a single task has them
+                     always */
 } cq_listing;
 
 typedef enum cq_action {

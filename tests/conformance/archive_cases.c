@@ -195,7 +195,7 @@ static void the_last_ten_failures_of_a_task_are_remembered(void **state)
     assert_int_equal(record.failures.len, strlen(wanted));
     assert_memory_equal(record.failures.data, wanted, record.failures.len);
     for (int with = 0; with < 2; with++) {
-        all.with_failures = with;
+        all.in_full = with;
         assert_int_equal(
             broker->inspect->list(broker, &all, &arena, &listed, &count, NULL), CRONQ_OK);
         assert_int_equal(count, 1);

@@ -82,6 +82,8 @@ static cq_implant task_of(cq_arena *arena, int number, int64_t now_s)
         item.record.group = kind == 5 ? CQ_STR("g1") : CQ_STR("g2");
     if (kind == 2)
         item.record.failures = (cronq_bytes)CRONQ_LIT("2 2 h it broke\n1 1 h x");
+    if (kind == 3) /* one that was quarantined, with what it had */
+        item.record.raw = (cronq_bytes){ "\xff\0\x01", number % 2 ? 3 : 0 };
     if (kind == 4)
         item.record.result = (cronq_bytes){ "", number % 2 ? 0 : 1 };
     if (number == 1) {
@@ -116,6 +118,12 @@ static void fill(cq_broker *broker, int count)
     cq_arena_release(&arena);
 }
 
+static void append_hex(cq_buf *out, cronq_bytes bytes)
+{
+    for (size_t i = 0; i < bytes.len; i++)
+        cq_buf_printf(out, "%02x", ((const uint8_t *)bytes.data)[i]);
+}
+
 static void append_records(cq_broker *broker, cronq_state state, cq_str group,
                            cq_buf *out)
 {
@@ -138,8 +146,9 @@ static void append_records(cq_broker *broker, cronq_state state, cq_str group,
             cq_buf_printf(out, "%.*s ", (int)found[i].failures.len,
                           found[i].failures.data ? (const char *)found[i].failures.data
                                                  : "");
-            for (size_t b = 0; b < found[i].message.len; b++)
-                cq_buf_printf(out, "%02x", ((const uint8_t *)found[i].message.data)[b]);
+            append_hex(out, found[i].message);
+            cq_buf_append_text(out, found[i].raw.data ? " raw " : " ");
+            append_hex(out, found[i].raw);
             cq_buf_append_char(out, '\n');
         }
         listing.offset += count;
@@ -221,6 +230,7 @@ static void a_round_trip_leaves_every_task_as_it_was(void **state)
     assert_int_equal(count_all(redis), 0);
     assert_int_equal(redis_server_int(w.redis, "EXISTS asynq:{q}:unique:t:1"), 0);
     describe(file, &after);
+    assert_non_null(strstr(cq_buf_text(&after), " raw ff0001\n"));
     must_equal(&before, &after);
     must_move(w.uri, uri);
     assert_int_equal(count_all(file), 0);

@@ -6,14 +6,14 @@
 #include "base/error.h"
 #include "codec/key.h"
 
-enum { WORDS = 10 };
+enum { WORDS = 11 };
 
-/* The result behind a letter that tells an empty one from none. */
-static cq_str result_word(const cq_record *record, cq_arena *arena)
+/* Behind a letter that tells empty bytes from none. */
+static cq_str lettered(cronq_bytes bytes, cq_arena *arena)
 {
-    cq_str result = { record->result.data, record->result.len };
+    cq_str text = { bytes.data, bytes.len };
 
-    return result.data ? cq_redis_key(arena, CQ_STR("r"), "", result) : CQ_STR("");
+    return text.data ? cq_redis_key(arena, CQ_STR("r"), "", text) : CQ_STR("");
 }
 
 /* What is waited for is rounded up, what happened is rounded down. */
@@ -34,11 +34,12 @@ static void name_words(cq_str *words, const cq_implant *item, cq_arena *arena)
     words[3] = cq_redis_int(arena, kept_at_s(task));
     words[4] = cq_redis_int(arena, task->pending_since_ns);
     words[5] = task->group.len ? task->group : CQ_STR("");
-    words[6] = result_word(task, arena);
+    words[6] = lettered(task->result, arena);
     words[7] = item->unique_key.len ? item->unique_key : CQ_STR("");
     words[8] = cq_redis_int(arena, item->lock_left_s);
     words[9] = task->failures.len ? (cq_str){ task->failures.data, task->failures.len }
                                   : CQ_STR("");
+    words[10] = lettered(task->raw, arena);
 }
 
 static cronq_status implant(cq_redis *redis, cq_str queue, cq_implant *items,

@@ -335,7 +335,7 @@ cronq_status cq_redis_lock_left(cq_broker *, cq_str lock, cq_str holder, int64_t
                                 int64_t *left_s, cronq_error *err);
 
 /* tasks.c */
-#define CQ_REDIS_RECORD_COLUMNS 9
+#define CQ_REDIS_RECORD_COLUMNS 10
 /* The tasks that the script records names for these words, in as many calls as their size
  * needs: no call copies more than a few MiB. */
 cronq_status cq_redis_read_page(cq_redis *redis, cq_str queue, const cq_str *words,

@@ -60,7 +60,8 @@ static void read_record(const cq_reply *row, cq_record *out)
                         .pending_since_ns = cq_reply_int(&row[4], 0),
                         .result = bytes_of(&row[6]),
                         .cancelled = row[7].type == CQ_REPLY_STRING,
-                        .failures = bytes_of(&row[8]) };
+                        .failures = bytes_of(&row[8]),
+                        .raw = bytes_of(&row[9]) };
     if (row[1].type == CQ_REPLY_STRING)
         out->state = state_of(row[1].text);
     if (row[5].type == CQ_REPLY_STRING)
@@ -178,7 +179,7 @@ cronq_status cq_redis_list(cq_broker *broker, const cq_listing *listing, cq_aren
                         is_list ? CQ_STR("1") : CQ_STR("0"),
                         cq_redis_int(arena, (int64_t)listing->offset),
                         cq_redis_int(arena, (int64_t)limit),
-                        listing->with_failures ? CQ_STR("1") : CQ_STR("0") };
+                        listing->in_full ? CQ_STR("1") : CQ_STR("0") };
     cronq_status status;
 
     if (listing->state == CRONQ_STATE_AGGREGATING)

@@ -65,6 +65,7 @@ static bool add(cq_sqlite *store, int64_t queue, const cq_implant *item, int64_t
     cq_sql_str_or_null(&sql, item->unique_key);
     bytes_or_null(&sql, task->result);
     bytes_or_null(&sql, task->failures);
+    bytes_or_null(&sql, task->raw);
     return cq_sql_run(&sql) > 0;
 }
 

@@ -72,6 +72,8 @@ cq_record cq_sqlite_record(const cq_sql *sql, cq_arena *arena)
         record.result = cq_sql_copy_bytes(sql, 6, arena);
     if (!cq_sql_is_null(sql, 8))
         record.failures = cq_sql_copy_bytes(sql, 8, arena);
+    if (!cq_sql_is_null(sql, 9))
+        record.raw = cq_sql_copy_bytes(sql, 9, arena);
     if (!record.id.data || !record.message.data ||
         (record.group.len && !record.group.data))
         cq_sqlite_note(sql->store, SQLITE_NOMEM);
@@ -146,7 +148,7 @@ static cronq_status list_work(cq_sqlite *store, void *arg, cronq_error *err)
         cq_sql_int(&sql, cq_sqlite_state(listing->state));
     cq_sql_int(&sql, (int64_t)limit);
     cq_sql_int(&sql, (int64_t)listing->offset);
-    cq_sql_int(&sql, listing->with_failures);
+    cq_sql_int(&sql, listing->in_full);
     args->records = cq_sqlite_records(store, &sql, limit, args->arena, &args->count);
     return CRONQ_OK;
 }

@@ -1,10 +1,10 @@
 -- records: tasks as they are stored.
 -- KEYS  the queue's prefix
 -- ARGV  the container's name ("pending", "g:GROUP", …; "" for ids), is it a list (1 or 0),
---       offset, at most, with failures (1 or 0); or "" and ids
+--       offset, at most, in full (1 or 0); or "" and ids
 -- Returns for each: id, state, message, score (nil: none), pending_since, group, result,
--- cronq_cancel, cronq_failures; state nil: no such task; state "later": its bytes are more
--- than a script may copy in one go, ask again by its id.
+-- cronq_cancel, and in full cronq_failures and raw; state nil: no such task; state "later":
+-- its bytes are more than a script may copy in one go, ask again by its id.
 local p, out, n = KEYS[1], {}, 0
 local room = 2097152
 local SETS = {
@@ -31,13 +31,14 @@ end
 
 local function later(id)
     out[n + 1], out[n + 2] = id, 'later'
-    for i = 3, 9 do out[n + i] = false end
-    n = n + 9
+    for i = 3, 10 do out[n + i] = false end
+    n = n + 10
 end
 
 local function row(id)
     local fields = redis.pcall('HMGET', p .. 't:' .. id, 'state', 'msg', 'pending_since', 'group',
-                               'result', 'cronq_cancel', full and 'cronq_failures' or 'cronq_cancel')
+                               'result', 'cronq_cancel', full and 'cronq_failures' or 'cronq_cancel',
+                               full and 'raw' or 'cronq_cancel')
     if fields.err then fields = {} end
     local state, score = fields[1], false
     local set = SETS[state]
@@ -47,9 +48,10 @@ local function row(id)
     out[n + 1], out[n + 2], out[n + 3], out[n + 4] = id, state or false, fields[2] or false, score
     out[n + 5], out[n + 6] = fields[3] or false, fields[4] or false
     out[n + 7], out[n + 8] = fields[5] or false, fields[6] or false
-    out[n + 9] = full and fields[7] or false
+    out[n + 9], out[n + 10] = full and fields[7] or false, full and fields[8] or false
     room = room - #(fields[2] or '') - #(fields[5] or '') - #(out[n + 9] or '')
-    n = n + 9
+    room = room - #(out[n + 10] or '')
+    n = n + 10
 end
 
 for _, id in ipairs(ids()) do

@@ -19,7 +19,7 @@ WHERE queue = ?1 AND group_name = ?2 AND state = 6 ORDER BY at LIMIT ?4)
 --: set_find
 SELECT n FROM cronq_set WHERE queue = ?1 AND group_name = ?2 AND id = ?3
 --: set_records
-SELECT id, state, message, at, since_ns, group_name, result, cancelled_ns, NULL FROM cronq_task
+SELECT id, state, message, at, since_ns, group_name, result, cancelled_ns, NULL, NULL FROM cronq_task
 WHERE queue = ?1 AND group_name = ?2 AND state = 7 AND set_n = ?3 ORDER BY at LIMIT ?4
 --: set_extend
 UPDATE cronq_set SET deadline_ms = ?2 WHERE n = ?1

@@ -1,12 +1,14 @@
 -- The columns of a record, in the order in which tasks.c reads them.
 --: record
-SELECT id, state, message, at, since_ns, group_name, result, cancelled_ns, failures
+SELECT id, state, message, at, since_ns, group_name, result, cancelled_ns, failures, raw
 FROM cronq_task WHERE queue = ?1 AND id = ?2
 --: record_list
-SELECT id, state, message, at, since_ns, group_name, result, cancelled_ns, iif(?5, failures, NULL)
+SELECT id, state, message, at, since_ns, group_name, result, cancelled_ns, iif(?5, failures, NULL),
+iif(?5, raw, NULL)
 FROM cronq_task WHERE queue = ?1 AND state = ?2 ORDER BY at LIMIT ?3 OFFSET ?4
 --: record_group
-SELECT id, state, message, at, since_ns, group_name, result, cancelled_ns, iif(?5, failures, NULL)
+SELECT id, state, message, at, since_ns, group_name, result, cancelled_ns, iif(?5, failures, NULL),
+iif(?5, raw, NULL)
 FROM cronq_task WHERE queue = ?1 AND group_name = ?2 AND state = 6 ORDER BY at LIMIT ?3 OFFSET ?4
 
 -- Moving by hand.
