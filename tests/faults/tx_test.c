@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -346,6 +348,33 @@ static void what_can_not_be_is_refused_with_the_reason(void **state)
     close_shop(&s);
 }
 
+/* No file may become as long as the reserve is: as when the disk is full. */
+static void without_the_reserve_nothing_is_pushed(void **state)
+{
+    struct rlimit before, tight;
+    char reserve[sizeof(((shop *)0)->path) + 16];
+    struct stat st;
+    shop s;
+
+    (void)state;
+    open_shop(&s);
+    snprintf(reserve, sizeof reserve, "%s-reserve", s.path);
+    assert_int_equal(truncate(reserve, 0), 0);
+    run(s.db, "BEGIN IMMEDIATE; INSERT INTO orders VALUES (1)");
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    tight = (struct rlimit){ 1 << 19, before.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    must_refuse(&s, s.db, CRONQ_EFULL, "no space is left");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    must_push(&s, "a"); /* there is space again: it is set aside first */
+    run(s.db, "COMMIT");
+    assert_int_equal(stat(reserve, &st), 0);
+    assert_int_equal(st.st_size, 1 << 20);
+    assert_int_equal(count_tasks(&s), 1);
+    close_shop(&s);
+}
+
 static void a_weaker_synchronous_is_warned_of_once(void **state)
 {
     shop s;
@@ -504,6 +533,7 @@ int main(void)
         cmocka_unit_test(another_hard_link_is_refused),
         cmocka_unit_test(another_copy_of_sqlite_is_refused_before_the_handle_is_touched),
         cmocka_unit_test(what_can_not_be_is_refused_with_the_reason),
+        cmocka_unit_test(without_the_reserve_nothing_is_pushed),
         cmocka_unit_test(a_weaker_synchronous_is_warned_of_once),
         cmocka_unit_test(a_waiter_is_woken_by_notify_and_without_it_by_the_slow_poll),
         cmocka_unit_test(killed_anywhere_an_order_is_there_if_and_only_if_its_task_is),

@@ -10,9 +10,12 @@
 #include "base/log.h"
 #include "base/quote.h"
 
+#include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct outbox {
     cq_sqlite *store; /* the client's, of which nothing is used that has a turn */
@@ -181,6 +184,19 @@ static cronq_status check(outbox *box, cronq_error *err)
 
 /* ---- pushing ---- */
 
+/* Held through a descriptor of its own: the store's belongs to whoever has the turn. Its
+ * log can not be cut while the caller's transaction is open. */
+static void hold_reserve(outbox *box)
+{
+    cq_sqlite *guest = &box->guest;
+    char name[PATH_MAX + 16];
+
+    snprintf(name, sizeof name, "%s-reserve", sqlite3_db_filename(guest->db, "main"));
+    guest->reserve_fd = open(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (!cq_sqlite_reserve_hold(guest))
+        guest->code = SQLITE_FULL;
+}
+
 static void execute(cq_sqlite *guest, const char *text)
 {
     if (!guest->code)
@@ -239,6 +255,8 @@ static void end(outbox *box)
 {
     for (int i = 0; i < CQ_SQL_COUNT; i++)
         sqlite3_finalize(box->guest.statements[i]);
+    if (box->guest.reserve_fd >= 0)
+        close(box->guest.reserve_fd);
     free(box);
 }
 
@@ -258,10 +276,12 @@ cronq_status cq_sqlite_push_tx(cq_broker *broker, void *db, cq_library_fn *sourc
     if (!box)
         return cq_fail_nomem(err);
     box->store = cq_sqlite_of(broker);
-    box->guest = (cq_sqlite){ .db = db, .path = box->store->given };
+    box->guest = (cq_sqlite){ .db = db, .path = box->store->given, .reserve_fd = -1 };
     box->item = item;
     box->now_ns = now_ns;
     status = check(box, err);
+    if (!status && !box->guest.code)
+        hold_reserve(box);
     if (!status && !box->guest.code)
         push_or_undo(box);
     if (!status && box->guest.code)
