@@ -59,7 +59,7 @@ typedef struct cronq_store_options {
     /* Whoever archives a task deletes the oldest of the queue's archive beyond these, a
      * thousand at a time at most. What is 0 here is not deleted by an inspector. */
     uint32_t archive_max_count; /* 0: 10,000 */
-    uint32_t reserved;          /* 0 */
+    bool must_exist; /* a database file that is not there is not made: ENOENT */
     int64_t archive_max_age_ms; /* 0: 90 days; CRONQ_NEVER: kept for ever */
 } cronq_store_options;
 

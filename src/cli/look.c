@@ -11,17 +11,20 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A file that was named is not made by looking: the name may be misspelt. */
 int cq_cli_look(cq_cli *cli, cq_cli_work *work)
 {
     const char *uri = cq_cli_need_uri(cli);
+    const cronq_store_options *store =
+        CRONQ_STORE_OPTIONS(.must_exist = cq_cli_uri(cli) != NULL);
     cronq_inspector *inspector = NULL;
     cronq_error err;
     int code;
 
     if (!uri)
         return CQ_CLI_USAGE;
-    code = cronq_inspector_new(uri, NULL, &inspector, &err) ? cq_cli_report(cli, &err)
-                                                            : work(cli, inspector);
+    code = cronq_inspector_new(uri, store, &inspector, &err) ? cq_cli_report(cli, &err)
+                                                             : work(cli, inspector);
     cronq_inspector_free(inspector);
     return code;
 }

@@ -30,7 +30,8 @@ static cronq_status read_queues(plan *p, cronq_error *err)
         *err = (cronq_error){ .code = CRONQ_ENOMEM, .text = "out of memory" };
         return CRONQ_ENOMEM;
     }
-    status = cronq_inspector_new(p->from, NULL, &inspector, err);
+    status = cronq_inspector_new(p->from, CRONQ_STORE_OPTIONS(.must_exist = true),
+                                 &inspector, err);
     if (!status)
         status = cronq_inspector_queues(inspector, &p->all, &p->count, err);
     cronq_inspector_free(inspector);

@@ -335,6 +335,8 @@ cronq_status cronq_inspector_diagnose(cronq_inspector *inspector,
     status = broker->ops->sync_clock(broker, err);
     if (!status && broker->inspect->diagnose)
         status = broker->inspect->diagnose(broker, pass_advice, &d, err);
+    else if (!status)
+        status = broker->ops->ping(broker, err);
     if (!status)
         advise_of_names(broker, &d);
     return status;

@@ -352,13 +352,18 @@ static cronq_status check_apart(cq_broker *from, cq_broker *to, cronq_error *err
 }
 
 static cronq_status open_store(const char *uri, const cronq_store_options *how,
-                               cq_broker **out, cronq_error *err)
+                               bool must_exist, cq_broker **out, cronq_error *err)
 {
-    cq_broker_options options = { .uri = uri, .store = how, .by_hand = true };
+    cronq_store_options copy;
+    cq_broker_options options = { .uri = uri, .store = &copy, .by_hand = true };
     cronq_status status;
 
     if (!uri)
         return cq_fail(err, CRONQ_EINVAL, "the URI of a store is NULL");
+    status = cq_options_copy(&copy, sizeof copy, how, "cronq_store_options", err);
+    if (status)
+        return status;
+    copy.must_exist |= must_exist;
     status = cq_broker_open(&options, out, err);
     return status ? status : (*out)->ops->sync_clock(*out, err);
 }
@@ -392,9 +397,9 @@ cronq_status cronq_migrate(const char *from_uri, const char *to_uri,
     if (!status && !queues && queue_count)
         status = cq_fail(err, CRONQ_EINVAL, "queues is NULL");
     if (!status)
-        status = open_store(from_uri, copy.from_store, &from, err);
+        status = open_store(from_uri, copy.from_store, true, &from, err);
     if (!status)
-        status = open_store(to_uri, copy.to_store, &to, err);
+        status = open_store(to_uri, copy.to_store, false, &to, err);
     if (!status)
         status = migrate(from, to, queues, queue_count, &copy, err);
     if (from)

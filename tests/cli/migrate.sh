@@ -51,6 +51,24 @@ complains "--yes"
 expect 2 "$CRONQ" migrate --from "$file" --to "$uri" --nonsense
 expect 5 "$CRONQ" migrate --from "$file" --to "$uri" -q none --yes
 expect 4 "$CRONQ" migrate --from "$file" --to "redis-socket://$work/nobody" --yes
+
+# A file that is not there: nothing of it is made, by these or by whoever looks and repairs.
+absent() {
+    expect 5 "$CRONQ" "$@"
+    complains "there is no database $work/${typo%/*}"
+    if ls "$work"/typo* >/dev/null 2>&1; then
+        broken "$*: nothing was made"
+    fi
+}
+for typo in typo.db typo/from.db; do
+    absent migrate --from "sqlite:$work/$typo" --to "$uri" --yes
+    absent migrate --from "sqlite:$work/$typo" --to "sqlite:$work/typo2.db" -q all --yes
+    for verb in stats "stats all" "queue ls" "queue pause all" fsck "fsck --repair" doctor \
+        "task ls" "task delete --all --yes" "task reschedule --all --now" "server ls" "cron ls"; do
+        # shellcheck disable=SC2086
+        absent -u "sqlite:$work/$typo" $verb
+    done
+done
 tell "$file" >"$work/still"
 cmp "$work/before" "$work/still" || broken "what was refused changed nothing"
 

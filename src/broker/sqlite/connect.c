@@ -212,13 +212,24 @@ static cronq_status follow_links(cq_sqlite *store, cronq_error *err)
     return cq_sqlite_check_place(path, err);
 }
 
+/* Also when its directory is not there. */
+static cronq_status check_there(const cq_sqlite *store, cronq_error *err)
+{
+    struct stat st;
+
+    if (!store->must_exist || stat(store->path, &st) == 0 ||
+        (errno != ENOENT && errno != ENOTDIR))
+        return CRONQ_OK;
+    return cq_fail(err, CRONQ_ENOENT, "there is no database %s", store->path);
+}
+
 static cronq_status open_database(cq_sqlite *store, cronq_error *err)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     char text[256];
 
     flags |= store->in_memory ? SQLITE_OPEN_URI : 0;
-    flags |= store->was_open ? 0 : SQLITE_OPEN_CREATE;
+    flags |= store->was_open || store->must_exist ? 0 : SQLITE_OPEN_CREATE;
     cq_sqlite_note(store, sqlite3_open_v2(store->path, &store->db, flags, store->vfs));
     if (store->code)
         return cq_sqlite_failure(store, err);
@@ -238,6 +249,8 @@ static cronq_status connect_new(cq_sqlite *store, cronq_error *err)
     cronq_status status = CRONQ_OK;
 
     if (!store->in_memory)
+        status = check_there(store, err);
+    if (!status && !store->in_memory)
         status = cq_sqlite_check_place(store->path, err);
     if (!status)
         status = open_database(store, err);

@@ -263,6 +263,7 @@ static cronq_status read_options(cq_sqlite *store, const cq_broker_options *opti
     store->lease_ms = or_default(options->lease_ms, 30000);
     store->recover_after_ms = or_default(options->recover_after_ms, 2000);
     store->timeout_ms = how.read_timeout_ms ? how.read_timeout_ms : 3000;
+    store->must_exist = how.must_exist;
     if (store->timeout_ms < CRONQ_NEVER)
         return cq_fail(err, CRONQ_EINVAL, "read_timeout_ms: %lld is negative",
                        (long long)store->timeout_ms);

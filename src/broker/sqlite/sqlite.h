@@ -106,6 +106,7 @@ typedef struct cq_sqlite {
     /* Only for who has the turn: */
     sqlite3 *db; /* NULL: not connected */
     sqlite3_stmt *statements[CQ_SQL_COUNT];
+    bool must_exist;
     bool was_open; /* a database that was there is not made anew */
     cq_sqlite_identity files[CQ_SQLITE_FILES];
     bool waits_for_disk; /* how synchronous is set */
