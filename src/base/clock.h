@@ -13,6 +13,9 @@
 #define CQ_NS_PER_S  ((int64_t)1000000000)
 #define CQ_MS_PER_S  ((int64_t)1000)
 
+/* A period of a server is no longer than this. */
+#define CQ_PERIOD_LIMIT_S ((int64_t)366 * 24 * 3600)
+
 /* Nanoseconds since 1970 of this machine's clock, and since some fixed moment. */
 int64_t cq_wall_ns(void);
 int64_t cq_mono_ns(void);

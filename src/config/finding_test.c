@@ -49,6 +49,8 @@ static void each_wrong_value_has_its_message(void **state)
         { "ReadTimeout: 315360001", "out of range", CRONQ_EINVAL },
         { "ReadTimeout: 9223372036854775807", "out of range", CRONQ_EINVAL },
         { "ShutdownTimeout: -1", "out of range", CRONQ_EINVAL },
+        { "ShutdownTimeout: 31622401", "0 s to 31622400 s are allowed", CRONQ_EINVAL },
+        { "Retry: {Delay: fixed, Cap: 20000h}", "out of range", CRONQ_EINVAL },
         { "Mode: singel", "did you mean \"single\"?", CRONQ_EINVAL },
         { "Mode: xyz", "\"xyz\" is none of single|sentinel|cluster|embedded",
           CRONQ_EINVAL },

@@ -170,7 +170,11 @@ static void print_range(const cq_key_row *row, char *out, size_t size)
     else if (row->type == CQ_KEY_INT)
         snprintf(out, size, "%lld to %lld", least, most);
     else if (row->type == CQ_KEY_TIME)
-        snprintf(out, size, "%s0 to 10 years", least < 0 ? "-1, or " : "");
+        snprintf(out, size, "%s0 to %lld %s", least < 0 ? "-1, or " : "",
+                 most == CQ_TEN_YEARS_S ? 10LL : most / CQ_DAY_S,
+                 most == CQ_TEN_YEARS_S ? "years"
+                 : most == CQ_DAY_S     ? "day"
+                                        : "days");
     else if (row->type == CQ_KEY_CHOICE)
         snprintf(out, size, "%s", row->choices);
     else if (most > 0)

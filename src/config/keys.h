@@ -4,6 +4,7 @@
 #ifndef CQ_CONFIG_KEYS_H
 #define CQ_CONFIG_KEYS_H
 
+#include "base/clock.h"
 #include "base/str.h"
 
 typedef enum cq_key_type {
@@ -25,6 +26,7 @@ typedef enum cq_key_type {
 } cq_key_type;
 
 #define CQ_TEN_YEARS_S ((int64_t)315360000)
+#define CQ_DAY_S       ((int64_t)86400)
 
 /* clang-format off */
 /* X(id, path, type, least, most, choices, default, doc) */
@@ -103,7 +105,7 @@ X(NOTICE_COMMAND, "WorkConf.OnArchive.Command", TEXTS, 1, 1000, NULL, "", "progr
 X(NOTICE_URL, "WorkConf.OnArchive.URL", TEXT, 1, 4096, NULL, "", "or where to POST the notice") \
 X(NOTICE_SECRET, "WorkConf.OnArchive.SecretFile", TEXT, 1, 4095, NULL, "", "file with the secret that the POST is signed with") \
 X(NOTICE_PRIVATE, "WorkConf.OnArchive.AllowPrivate", BOOL, 0, 0, NULL, "false", "the POST may go to addresses that are not of the public internet") \
-X(NOTICE_TIMEOUT, "WorkConf.OnArchive.Timeout", TIME, 0, 86400, NULL, "10", "for one notice; 0: the default") \
+X(NOTICE_TIMEOUT, "WorkConf.OnArchive.Timeout", TIME, 0, CQ_DAY_S, NULL, "10", "for one notice; 0: the default") \
 X(WORK_ARCHIVE, "WorkConf.Archive", SECTION, 0, 0, NULL, "", "how much of each queue's archived tasks is kept; the oldest are deleted when one more is archived") \
 X(ARCHIVE_SIZE, "WorkConf.Archive.Size", INT, 0, 2147483647, NULL, "10000", "so many tasks; 0: the default") \
 X(ARCHIVE_AGE, "WorkConf.Archive.Age", TIME, -1, CQ_TEN_YEARS_S, NULL, "7776000", "so long, that is 90 days; 0: the default, -1: for ever") \
@@ -114,24 +116,24 @@ X(WORK_NAMESPACE, "WorkConf.Namespace", QUEUE, 0, 200, NULL, "", "patterns becom
 X(WORK_CONCURRENCY, "WorkConf.Concurrency", INT, 0, 10000, NULL, "0", "tasks that run at once; 0: one a CPU") \
 X(WORK_QUEUES, "WorkConf.Queues", WEIGHTS, 0, 1000, NULL, "{default: 1}", "queues to serve, each with its weight; a weight below 1 switches it off") \
 X(WORK_STRICT, "WorkConf.StrictPriority", BOOL, 0, 0, NULL, "false", "nothing is taken from a queue while one of more weight has tasks") \
-X(WORK_SHUTDOWN, "WorkConf.ShutdownTimeout", TIME, 0, CQ_TEN_YEARS_S, NULL, "8", "for running tasks when the worker stops; 0: the default") \
+X(WORK_SHUTDOWN, "WorkConf.ShutdownTimeout", TIME, 0, CQ_PERIOD_LIMIT_S, NULL, "8", "for running tasks when the worker stops; 0: the default") \
 X(WORK_SUPERVISE, "WorkConf.Supervise", BOOL, 0, 0, NULL, "true", "work in a forked process, and fork another when it has crashed") \
-X(WORK_HEALTH, "WorkConf.HealthCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "15", "between two looks at the store; 0: the default") \
-X(WORK_CHECK, "WorkConf.TaskCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "1", "between two looks for tasks where the store wakes nobody; 0: the default") \
-X(WORK_DELAYED, "WorkConf.DelayedTaskCheckInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "5", "the same for tasks that become due; 0: the default") \
-X(WORK_GRACE, "WorkConf.GroupGracePeriod", TIME, 0, CQ_TEN_YEARS_S, NULL, "60", "a group is merged when its newest task is that old; at least 1 s, 0: the default") \
+X(WORK_HEALTH, "WorkConf.HealthCheckInterval", TIME, 0, CQ_PERIOD_LIMIT_S, NULL, "15", "between two looks at the store; 0: the default") \
+X(WORK_CHECK, "WorkConf.TaskCheckInterval", TIME, 0, CQ_PERIOD_LIMIT_S, NULL, "1", "between two looks for tasks where the store wakes nobody; 0: the default") \
+X(WORK_DELAYED, "WorkConf.DelayedTaskCheckInterval", TIME, 0, CQ_PERIOD_LIMIT_S, NULL, "5", "the same for tasks that become due; 0: the default") \
+X(WORK_GRACE, "WorkConf.GroupGracePeriod", TIME, 0, CQ_PERIOD_LIMIT_S, NULL, "60", "a group is merged when its newest task is that old; at least 1 s, 0: the default") \
 X(WORK_GROUP_DELAY, "WorkConf.GroupMaxDelay", TIME, -1, CQ_TEN_YEARS_S, NULL, "300", "or when its oldest is that old; 0: the default, -1: never") \
 X(WORK_GROUP_SIZE, "WorkConf.GroupMaxSize", INT, 0, 1000000, NULL, "0", "or when it has so many tasks; 0: no limit but 5,000") \
 X(WORK_AGGREGATE, "WorkConf.Aggregate", SECTION, 0, 0, NULL, "", "merge groups by putting their payloads one after the other; without this section they are not merged") \
 X(AGGREGATE_TYPE, "WorkConf.Aggregate.Type", TEXT, 1, 1024, NULL, "required", "type of the merged task; `Namespace:Type` with a namespace") \
 X(AGGREGATE_JOIN, "WorkConf.Aggregate.Join", CHOICE, 0, 0, "lines|json-array", "lines", "each payload and a newline; an array, in which what is not JSON becomes a string") \
-X(WORK_JANITOR, "WorkConf.JanitorInterval", TIME, 0, CQ_TEN_YEARS_S, NULL, "8", "between two deletions of completed tasks whose retention is over; 0: the default") \
+X(WORK_JANITOR, "WorkConf.JanitorInterval", TIME, 0, CQ_PERIOD_LIMIT_S, NULL, "8", "between two deletions of completed tasks whose retention is over; 0: the default") \
 X(WORK_JANITOR_BATCH, "WorkConf.JanitorBatchSize", INT, 0, 10000, NULL, "100", "how many it deletes at once; 0: the default") \
 X(WORK_COMPAT, "WorkConf.Compat", CHOICE, 0, 0, "none|seed", "none", "seed: entries push without retries, delays are 2^(n+1)-1 s") \
 X(RETRY, "WorkConf.Retry", SECTION, 0, 0, NULL, "", "when a task that failed runs again") \
 X(RETRY_DELAY, "WorkConf.Retry.Delay", CHOICE, 0, 0, "reference|exponential|fixed", "reference", "n^4 + 15 + random s; Base * (2^(n+1)-1), at most Cap; Base") \
-X(RETRY_BASE, "WorkConf.Retry.Base", TIME, 0, CQ_TEN_YEARS_S, NULL, "1", "see Delay; 0: the default") \
-X(RETRY_CAP, "WorkConf.Retry.Cap", TIME, 0, CQ_TEN_YEARS_S, NULL, "86400", "see Delay; 0: the default") \
+X(RETRY_BASE, "WorkConf.Retry.Base", TIME, 0, CQ_PERIOD_LIMIT_S, NULL, "1", "see Delay; 0: the default") \
+X(RETRY_CAP, "WorkConf.Retry.Cap", TIME, 0, CQ_PERIOD_LIMIT_S, NULL, "86400", "see Delay; 0: the default") \
 X(RETRY_MAX, "WorkConf.Retry.MaxRetry", INT, 0, 2147483647, NULL, "25", "for entries that do not say; 0: none") \
 X(TASKS, "Tasks", SECTIONS, 0, 1000, NULL, "", "commands to run, and entries that push by the clock") \
 X(TASK_PATTERN, "Tasks[].Pattern", TEXT, 1, 1024, NULL, "required", "types of tasks that begin with it; the type that an entry pushes") \

@@ -11,7 +11,7 @@
 
 #define ARENA_LIMIT_BYTES ((size_t)64 << 20)
 #define CONCURRENCY_LIMIT 10000
-#define PERIOD_LIMIT_MS   ((int64_t)366 * 24 * 3600 * 1000)
+#define PERIOD_LIMIT_MS   (CQ_PERIOD_LIMIT_S * CQ_MS_PER_S)
 
 /* Every period: where it is, what zero means, and the least that makes sense. */
 static const struct period {
