@@ -136,18 +136,32 @@ static cronq_status read_all(int fd, cq_buf *out, cronq_error *err)
     }
 }
 
+/* A descriptor that was handed over by name may be a pipe: its writer is there. */
+static bool is_handed_over(const char *path)
+{
+    return strcmp(path, "/dev/stdin") == 0 || strncmp(path, "/dev/fd/", 8) == 0 ||
+           strncmp(path, "/proc/self/fd/", 14) == 0;
+}
+
+/* Any other pipe would be waited for. */
 static cronq_status read_file(const char *path, cq_buf *out, mode_t *mode,
                               cronq_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    bool any = is_handed_over(path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (any ? 0 : O_NONBLOCK));
     struct stat st;
     cronq_status status;
 
     if (fd < 0)
         return cq_fail_errno(err, CRONQ_EIO, errno, "cannot be read");
-    if (fstat(fd, &st) == 0)
+    if (fstat(fd, &st) < 0)
+        status = cq_fail_errno(err, CRONQ_EIO, errno, "cannot be read");
+    else if (!any && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        status = cq_fail(err, CRONQ_EIO, "cannot be read: it is no regular file");
+    else
+        status = read_all(fd, out, err);
+    if (!status)
         *mode = st.st_mode;
-    status = read_all(fd, out, err);
     close(fd);
     return status;
 }

@@ -368,6 +368,7 @@ static void file_that_can_not_be_read_is_an_io_error(void **state)
     } rows[] = {
         { "/tmp", "/tmp: cannot be read: Is a directory" },
         { "/nonexistent/x.yaml", "cannot be read: No such file or directory" },
+        { "/dev/null", "/dev/null: cannot be read: it is no regular file" },
     };
     cronq_config *config = fixture_config();
     cronq_error err = { 0 };

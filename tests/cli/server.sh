@@ -8,6 +8,9 @@ expect 3 "$CRONQ" server -f "$work/missing.yaml"
 complains "missing.yaml"
 expect 3 "$CRONQ" config check "$work/missing.yaml"
 expect 2 "$CRONQ" config
+mkfifo "$work/pipe"
+expect 3 timeout 20 "$CRONQ" config check "$work/pipe" # nobody writes to it
+complains "no regular file"
 expect 2 "$CRONQ" config check
 
 expect 0 "$CRONQ" config keys
