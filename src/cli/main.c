@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 /* A descriptor that is closed would be taken by the first socket, which would then
- * receive what we print. What stands in for stdout refuses to be written, so that the
- * loss is noticed. */
+ * receive what we print. What stands in for stdin refuses to be read and what stands in
+ * for stdout to be written, so that an empty payload or a loss is noticed. */
 static void fill_standard_descriptors(void)
 {
-    static const int modes[] = { O_RDONLY, O_RDONLY, O_WRONLY };
+    static const int modes[] = { O_WRONLY, O_RDONLY, O_WRONLY };
 
     for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)

@@ -106,7 +106,7 @@ int cq_cli_misuse(const cq_cli *cli, const char *format, ...)
 
 static void say_lost(int errnum)
 {
-    if (errnum != EPIPE && errnum != EBADF && errnum != 0)
+    if (errnum != EPIPE && errnum != 0)
         fprintf(stderr, "cronq: cannot write to stdout: %s\n", strerror(errnum));
 }
 

@@ -47,12 +47,12 @@ complains 'unexpected argument "--json"'
 expect 2 "$CRONQ" ""
 complains 'unknown command ""'
 
-# Output that goes nowhere is a failure, without noise when the reader has left.
+# Output that goes nowhere is a failure that is said, without noise when the reader has left.
 for words in "--help" "version" "version --json" "completion bash" "completion zsh" "man" "config keys" \
     "cron next @daily" "cron next @daily --json"; do
     # shellcheck disable=SC2086
     expect 1 sh -c '"$0" "$@" >&-' "$CRONQ" $words
-    same "" "$err"
+    same "cronq: cannot write to stdout: Bad file descriptor" "$err"
 done
 expect 1 sh -c '"$0" --help >/dev/full' "$CRONQ"
 complains "No space left on device"

@@ -74,7 +74,7 @@ check_wrong() {
         complains "usage: cronq $verb"
         # shellcheck disable=SC2046,SC2086
         expect 1 sh -c '"$0" "$@" >&-' "$CRONQ" $verb $(printf %s "$words" | sed s/@/closed/g)
-        same "" "$err"
+        same "cronq: cannot write to stdout: Bad file descriptor" "$err"
         [ -n "$code" ] || continue
         call "$verb" "$missing" normal "$code"
         same "" "$out"
@@ -197,5 +197,9 @@ for option in --type --id --payload --group; do
     expect 2 "$CRONQ" task delete -q moved $option "" --yes
     complains "$option is empty"
 done
+for age in 0 0s 0h0m; do
+    expect 2 "$CRONQ" task delete -q moved --older $age --yes
+done
+complains "--older is 0"
 expect 2 "$CRONQ" task inspect -q mail " "
 expect 2 "$CRONQ" queue pause " "

@@ -93,7 +93,7 @@ expect 0 "$CRONQ" -u "$uri" fsck
 # shellcheck disable=SC2086
 tell "$uri" $times >"$work/there"
 expect 1 sh -c '"$0" "$@" >&-' "$CRONQ" migrate --from "$uri" --to "$back" --yes
-same "" "$err"
+same "cronq: cannot write to stdout: Bad file descriptor" "$err"
 # shellcheck disable=SC2086
 tell "$back" $times >"$work/after"
 cmp "$work/there" "$work/after" || broken "$(diff "$work/there" "$work/after")"

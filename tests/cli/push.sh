@@ -9,6 +9,8 @@ same 1 "$(json queues 0 pending)"
 test -f "$work/state/cronq/cronq.db" || broken "the state directory holds the store"
 expect 2 "$CRONQ" -u nonsense://x push some:task
 expect 2 "$CRONQ" -u "" push some:task
+expect 2 sh -c '"$0" push some:task - <&-' "$CRONQ" # no payload is not an empty one
+complains "cannot read standard input: Bad file descriptor"
 expect 4 "$CRONQ" -u "redis-socket://$work/nobody" stats
 complains "cronq stats: "
 
