@@ -141,8 +141,8 @@ static int confirm_all(const act_run *run)
 
 /* ---- both ---- */
 
-/* An empty prefix fits every task. Here it comes from a variable that was not set, and
- * all is not what was meant. */
+/* An empty prefix, or no age, fits every task. Here it comes from a variable that was not
+ * set, and all is not what was meant. */
 static int check_filters(const cq_cli *cli)
 {
     static const char *const names[] = { "type", "id", "payload", "group" };
@@ -153,6 +153,8 @@ static int check_filters(const cq_cli *cli)
         if (text && !*text)
             return cq_cli_misuse(cli, "--%s is empty: --all is for all tasks", names[i]);
     }
+    if (cq_cli_has(cli, "older") && cq_cli_number(cli, "older", 0) == 0)
+        return cq_cli_misuse(cli, "--older is 0: --all is for all tasks");
     return CQ_CLI_OK;
 }
 
