@@ -49,8 +49,6 @@ static void each_wrong_value_has_its_message(void **state)
         { "ReadTimeout: 315360001", "out of range", CRONQ_EINVAL },
         { "ReadTimeout: 9223372036854775807", "out of range", CRONQ_EINVAL },
         { "ShutdownTimeout: -1", "out of range", CRONQ_EINVAL },
-        { "ShutdownTimeout: 31622401", "0 s to 31622400 s are allowed", CRONQ_EINVAL },
-        { "Retry: {Delay: fixed, Cap: 20000h}", "out of range", CRONQ_EINVAL },
         { "Mode: singel", "did you mean \"single\"?", CRONQ_EINVAL },
         { "Mode: xyz", "\"xyz\" is none of single|sentinel|cluster|embedded",
           CRONQ_EINVAL },
@@ -120,6 +118,15 @@ static void each_wrong_value_has_its_message(void **state)
         snprintf(text, sizeof text, "Name: a\nWorkConf:\n  %s\n", rows[i].line);
         fixture_expect_fault(text, rows[i].status, rows[i].fault);
     }
+}
+
+static void what_the_server_would_refuse_is_found(void **state)
+{
+    (void)state;
+    fixture_expect_fault("Name: a\nWorkConf: {ShutdownTimeout: 31622401}\n", CRONQ_EINVAL,
+                         "0 s to 31622400 s are allowed");
+    fixture_expect_fault("Name: a\nWorkConf: {Retry: {Delay: fixed, Cap: 20000h}}\n",
+                         CRONQ_EINVAL, "out of range");
 }
 
 /* Each stands behind "Name: a\nTasks:\n- ". */
@@ -369,6 +376,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_wrong_value_has_its_message),
+        cmocka_unit_test(what_the_server_would_refuse_is_found),
         cmocka_unit_test(each_wrong_task_has_its_message),
         cmocka_unit_test(text_that_is_no_yaml_has_a_place),
         cmocka_unit_test(file_stops_at_its_limits),
