@@ -133,7 +133,10 @@ static void terminate(const keep *k)
     int moving;
 
     if (group > 0) {
-        kill(-group, SIGTERM);
+        /* Where vfork is a plain fork, as under a sanitizer, it may not have its group
+         * yet, and get it while we look for those outside of it. */
+        if (kill(-group, SIGTERM) != 0)
+            kill(group, SIGTERM);
         kill(-group, SIGCONT); /* who is stopped does not hear SIGTERM */
     }
     cq_descendants_signal(SIGTERM, group, &moving);

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -230,6 +231,48 @@ static void cancel_stops_with_and_without_a_descriptor(void **state)
     run(&request, &result);
     assert_int_equal(result.stop, CQ_PROCESS_CANCELLED);
     cq_process_result_release(&result);
+}
+
+/* A command that is long in starting: what joins its cgroup writes to a full pipe, which
+ * is emptied when it has been cancelled. */
+static void *empty_later(void *arg)
+{
+    char piece[4096];
+    int fd = *(int *)arg;
+
+    cq_sleep_ms(400);
+    while (read(fd, piece, sizeof piece) > 0)
+        ;
+    return NULL;
+}
+
+static void cancelled_while_it_starts_is_sigterm(void **state)
+{
+    char dir[] = "/tmp/cronq-test-XXXXXX", path[64], piece[4096] = { 0 };
+    cq_process_request request = SHELL("sleep 30");
+    cq_process_result result;
+    pthread_t thread;
+    int fd;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/cgroup.procs", dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    while (write(fd, piece, sizeof piece) > 0)
+        ;
+    assert_int_equal(pthread_create(&thread, NULL, empty_later, &fd), 0);
+    request.cgroup = dir;
+    request.is_cancelled = always;
+    run(&request, &result);
+    assert_int_equal(result.stop, CQ_PROCESS_CANCELLED);
+    assert_int_equal(result.end, CQ_PROCESS_SIGNALED);
+    assert_int_equal(result.signal, SIGTERM);
+    cq_process_result_release(&result);
+    pthread_join(thread, NULL);
+    close(fd);
+    unlink(path);
+    rmdir(dir);
 }
 
 /* Is there a process that sleeps this many seconds? */
@@ -459,6 +502,7 @@ int main(void)
         cmocka_unit_test(time_over_is_sigterm_then_sigkill),
         cmocka_unit_test(program_may_end_well_when_it_is_stopped),
         cmocka_unit_test(cancel_stops_with_and_without_a_descriptor),
+        cmocka_unit_test(cancelled_while_it_starts_is_sigterm),
         cmocka_unit_test(what_the_command_leaves_behind_is_killed),
         cmocka_unit_test(death_of_the_worker_is_death_of_the_command),
         cmocka_unit_test(grandchild_that_holds_the_pipes_is_not_waited_for),
