@@ -37,6 +37,8 @@
 #define QUICK_WITHIN_NS  (60 * CQ_NS_PER_S)
 #define BACK_OFF_LIMIT   30                /* times the first delay */
 #define LAST_PATIENCE_NS (2 * CQ_NS_PER_S) /* beyond the shutdown timeout */
+#define BURY_ROUND_MS    5
+#define ASK_WORKER_MS    100 /* without a pidfd */
 #define ORPHANS_ROUNDS   400
 #define ORPHANS_ROUND_MS 5
 
@@ -53,7 +55,8 @@ typedef struct supervisor {
     int64_t restarted_ns[QUICK_RESTARTS]; /* oldest first */
     int delay_factor;
     pid_t mourners[MOURNER_LIMIT];
-    pid_t spared[SPARED_LIMIT]; /* children that were there before */
+    int64_t mourn_until_ns[MOURNER_LIMIT]; /* one that lives then hangs at the store */
+    pid_t spared[SPARED_LIMIT];            /* children that were there before */
     size_t spared_count;
 } supervisor;
 
@@ -213,7 +216,7 @@ static cronq_status start_worker(supervisor *s, cronq_error *err)
         close(ends[0]);
         return cq_fail_errno(err, CRONQ_EIO, errno, "cannot fork a worker");
     }
-    s->worker_fd = pidfd_open(s->worker, 0);
+    s->worker_fd = pidfd_open(s->worker, 0); /* -1: it is asked now and then */
     return CRONQ_OK;
 }
 
@@ -267,6 +270,16 @@ static int until_ms(int64_t at_ns)
     return left_ns <= 0 ? 0 : (int)(left_ns / CQ_NS_PER_MS + 1);
 }
 
+static bool has_ended(const supervisor *s, const struct pollfd *fd)
+{
+    siginfo_t info = { 0 };
+
+    if (fd->fd >= 0)
+        return fd->revents != 0;
+    return waitid(P_PID, (id_t)s->worker, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+           info.si_pid == s->worker;
+}
+
 /* Until it has ended; returns what waitpid says. */
 static int watch(supervisor *s)
 {
@@ -275,8 +288,13 @@ static int watch(supervisor *s)
                              { s->report_fd, POLLIN, 0 } };
     int how = 0;
 
-    while (!fds[1].revents) {
-        poll(fds, 3, until_ms(s->kill_at_ns));
+    while (!has_ended(s, &fds[1])) {
+        int wait_ms = until_ms(s->kill_at_ns);
+
+        if (s->worker_fd < 0 && (wait_ms < 0 || wait_ms > ASK_WORKER_MS))
+            wait_ms = ASK_WORKER_MS;
+        if (poll(fds, 3, wait_ms) < 0)
+            continue;
         if (fds[0].revents)
             take_signals(s);
         if (fds[2].revents & POLLIN)
@@ -292,7 +310,8 @@ static int watch(supervisor *s)
         continue;
     read_reports(s);
     s->worker = 0;
-    close(s->worker_fd);
+    if (s->worker_fd >= 0)
+        close(s->worker_fd);
     close(s->report_fd);
     return how;
 }
@@ -365,10 +384,29 @@ static cq_dead *take_rows(const supervisor *s, size_t *count)
     return dead;
 }
 
+/* At the latest when its time is over: it ends by itself before, but a call to the store
+ * may hang. The leases bring back what it did not. */
+static void wait_for_mourner(supervisor *s, size_t i)
+{
+    while (s->mourners[i] && waitpid(s->mourners[i], NULL, WNOHANG) == 0) {
+        if (cq_mono_ns() >= s->mourn_until_ns[i]) {
+            CQ_ERROR(logger_of(s), "giving back the tasks of a dead worker takes too "
+                                   "long: they wait for the ends of their leases");
+            kill(s->mourners[i], SIGKILL);
+            waitpid(s->mourners[i], NULL, 0);
+            break;
+        }
+        cq_sleep_ms(BURY_ROUND_MS);
+    }
+    s->mourners[i] = 0;
+}
+
 static void bury_mourners(supervisor *s, bool wait)
 {
     for (size_t i = 0; i < MOURNER_LIMIT; i++)
-        if (s->mourners[i] && waitpid(s->mourners[i], NULL, wait ? 0 : WNOHANG) != 0)
+        if (wait)
+            wait_for_mourner(s, i);
+        else if (s->mourners[i] && waitpid(s->mourners[i], NULL, WNOHANG) != 0)
             s->mourners[i] = 0;
 }
 
@@ -379,9 +417,10 @@ static void note_mourner(supervisor *s, pid_t pid)
     bury_mourners(s, false);
     while (i < MOURNER_LIMIT - 1 && s->mourners[i])
         i++;
-    if (s->mourners[i])
-        waitpid(s->mourners[i], NULL, 0);
+    wait_for_mourner(s, i);
     s->mourners[i] = pid;
+    s->mourn_until_ns[i] = cq_mono_ns() + LAST_PATIENCE_NS +
+                           cq_worker_mourn_ms(s->server->worker) * CQ_NS_PER_MS;
 }
 
 /* Only a report about a task names a culprit; any other death is charged to all that had
@@ -417,6 +456,10 @@ static void mourn(supervisor *s)
     }
     if (pid > 0)
         note_mourner(s, pid);
+    else
+        CQ_ERROR(logger_of(s),
+                 "%zu tasks wait for the ends of their leases: cannot fork: %s", count,
+                 strerror(errno));
     free(dead);
 }
 

@@ -186,10 +186,15 @@ static cronq_status mourn_once(mourning *m, bool *counted, cronq_error *err)
     return status;
 }
 
+int64_t cq_worker_mourn_ms(const cq_worker *worker)
+{
+    return worker->options->lease_ms;
+}
+
 cronq_status cq_worker_mourn(cq_worker *worker, const cq_dead *dead, size_t count,
                              bool reported, cronq_error *err)
 {
-    int64_t until_ns = cq_mono_ns() + worker->options->lease_ms * CQ_NS_PER_MS;
+    int64_t until_ns = cq_mono_ns() + cq_worker_mourn_ms(worker) * CQ_NS_PER_MS;
     mourning m = { .worker = worker, .dead = dead, .count = count, .reported = reported };
     bool counted = false;
     cronq_status status = worker->broker->ops->intake_open(worker->broker, worker->queues,

@@ -21,4 +21,7 @@ typedef struct cq_dead {
 cronq_status cq_worker_mourn(cq_worker *worker, const cq_dead *dead, size_t count,
                              bool reported, cronq_error *err);
 
+/* How long it goes on trying, but for a call to the store that hangs. */
+int64_t cq_worker_mourn_ms(const cq_worker *worker);
+
 #endif
