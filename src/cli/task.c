@@ -213,7 +213,8 @@ static void times(cq_buf *out, const cronq_task_info *info)
     duration_line(out, "retention", cronq_task_info_retain_for_ms(info));
 }
 
-/* Whole, and as it is but for what a terminal would obey. */
+/* Whole, and as it is but for what a terminal would obey. A line feed at its end ends
+ * the line here. */
 static void bytes_line(cq_buf *out, const char *name, cronq_bytes bytes)
 {
     if (!bytes.data)
@@ -224,6 +225,8 @@ static void bytes_line(cq_buf *out, const char *name, cronq_bytes bytes)
     cq_buf_append_char(out, '\n');
     if (bytes.len == 0)
         return;
+    if (((const char *)bytes.data)[bytes.len - 1] == '\n')
+        bytes.len--;
     cq_cli_clean(out, (cq_str){ bytes.data, bytes.len });
     cq_buf_append_char(out, '\n');
 }

@@ -51,6 +51,13 @@ expect 0 "$CRONQ" task inspect -q mail evil
 case $out in *"$escape"* | *"$(printf '\007')"*) broken "nothing that a terminal obeys" ;; esac
 says "[31m"
 says "not text"
+printf 'two lines' >"$work/bare" && printf 'two lines\n' >"$work/ended"
+for payload in bare ended; do
+    expect 0 "$CRONQ" push -q lines --id $payload kind "@$work/$payload"
+    expect 0 "$CRONQ" task inspect -q lines $payload
+    same "two lines" "$(printf '%s\n' "$out" | tail -n 1)"
+    expect 0 "$CRONQ" task delete -q lines --id $payload --yes
+done
 
 # Colours.
 on 100 "'$CRONQ' task ls -q mail"
