@@ -5,6 +5,7 @@
 #include "http/internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 #define ANSWER_LIMIT_BYTES ((size_t)64 << 10)
@@ -160,14 +161,29 @@ void cq_http_resume_rest(cronq_devserver *server)
     server->first = NULL;
 }
 
+/* How much a type is wanted by an Accept header (RFC 9110, 12.5.1): its q, 1 where none
+ * is said, 0 where it is not named. */
+static double wanted(const char *accept, const char *type)
+{
+    const char *at = strcasestr(accept, type), *end, *q;
+
+    if (!at)
+        return 0;
+    end = at + strcspn(at, ",");
+    q = strcasestr(at, ";q=");
+    if (!q)
+        q = strcasestr(at, "; q=");
+    return q && q < end ? strtod(strchr(q, '=') + 1, NULL) : 1;
+}
+
 static cronq_metrics_format wanted_format(struct MHD_Connection *connection)
 {
     const char *accept =
         MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
+    double open = accept ? wanted(accept, "application/openmetrics-text") : 0;
 
-    return accept && strstr(accept, "application/openmetrics-text")
-               ? CRONQ_METRICS_OPENMETRICS
-               : CRONQ_METRICS_TEXT;
+    return open > 0 && open >= wanted(accept, "text/plain") ? CRONQ_METRICS_OPENMETRICS
+                                                            : CRONQ_METRICS_TEXT;
 }
 
 static enum MHD_Result hand_over(cronq_devserver *server,

@@ -169,6 +169,30 @@ static void who_accepts_open_metrics_gets_them(void **state)
     assert_says("\n# EOF\n");
 }
 
+static void others_get_the_plain_text(void **state)
+{
+    static const char *const accepted[] = {
+        "text/plain",
+        "application/openmetrics-text;q=0",
+        "application/openmetrics-text;version=1.0.0;q=0.3, text/plain;q=0.7",
+    };
+    char request[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof accepted / sizeof accepted[0]; i++) {
+        snprintf(request, sizeof request,
+                 "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: %s\r\n\r\n", accepted[i]);
+        assert_int_equal(request_from("127.0.0.1", request), 200);
+        assert_says("Content-Type: text/plain; version=0.0.4");
+    }
+    assert_int_equal(request_from("127.0.0.1",
+                                  "GET /metrics HTTP/1.1\r\nHost: x\r\n"
+                                  "Accept: Application/OpenMetrics-Text; q=0.9, "
+                                  "text/plain; q=0.5\r\n\r\n"),
+                     200);
+    assert_says("Content-Type: application/openmetrics-text");
+}
+
 static void what_is_not_asked_properly_is_refused(void **state)
 {
     static const struct {
@@ -397,6 +421,7 @@ int main(void)
         WITH_SERVER(an_answer_of_the_clerk_is_sent_at_once),
         WITH_SERVER(not_ready_is_503_with_the_reason),
         WITH_SERVER(who_accepts_open_metrics_gets_them),
+        WITH_SERVER(others_get_the_plain_text),
         WITH_SERVER(what_is_not_asked_properly_is_refused),
         WITH_SERVER(a_header_without_end_is_refused),
         WITH_SERVER(a_store_that_hangs_does_not_hold_up_health),

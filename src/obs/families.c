@@ -105,7 +105,7 @@ static const family families[] = {
     { { "asynq_tasks_processed_total", "cron_server_tasks_processed_total" }, "Tasks of a queue processed by anyone, failures too.", COUNTER, OF_QUEUES, CQ_QUEUE_PROCESSED, NULL, { { 0 } } },
     { { "asynq_tasks_failed_total", "cron_server_tasks_failed_total" }, "Failures of tasks of a queue, of anyone.", COUNTER, OF_QUEUES, CQ_QUEUE_FAILED, NULL, { { 0 } } },
     { { "asynq_queue_paused_total", "cron_server_queue_paused_total" }, "1 while a queue is paused.", GAUGE, OF_QUEUES, CQ_QUEUE_PAUSED, NULL, { { 0 } } },
-    { { "asynq_queue_memory_usage_approx_bytes" }, "About what the store needs for a queue, by a few of its tasks.", GAUGE, OF_QUEUES, CQ_QUEUE_MEMORY_BYTES, NULL, { { 0 } } },
+    { { "asynq_queue_memory_usage_approx_bytes", "cron_server_queue_memory_usage_approx_bytes" }, "About what the store needs for a queue, by a few of its tasks.", GAUGE, OF_QUEUES, CQ_QUEUE_MEMORY_BYTES, NULL, { { 0 } } },
     { { "cron_server_queue_groups" }, "Groups in a queue.", GAUGE, OF_QUEUES, CQ_QUEUE_GROUPS, NULL, { { 0 } } },
     { { "cron_server_tasks_aggregating_total" }, "Tasks in the groups of a queue.", GAUGE, OF_QUEUES, CQ_QUEUE_AGGREGATING, NULL, { { 0 } } },
 

@@ -27,6 +27,7 @@
 #define TRY_LIMIT_COUNT      6
 #define FIRST_WAIT_MS        1000
 #define LONGEST_WAIT_MS      30000
+#define LONGEST_ASKED_MS     300000 /* by Retry-After */
 #define TELL_PERIOD_MS       60000
 
 struct cronq_otlp {
@@ -169,9 +170,11 @@ static int64_t next_wait_ms(cronq_otlp *otlp, int try, int64_t asked_ms)
     int64_t ms = (int64_t)FIRST_WAIT_MS << try;
 
     ms = ms / 2 + (int64_t)cq_random_below(&otlp->random, (uint64_t)ms / 2 + 1);
-    if (asked_ms > ms)
-        ms = asked_ms;
-    return ms < LONGEST_WAIT_MS ? ms : LONGEST_WAIT_MS;
+    if (ms > LONGEST_WAIT_MS)
+        ms = LONGEST_WAIT_MS;
+    if (asked_ms > LONGEST_ASKED_MS)
+        asked_ms = LONGEST_ASKED_MS;
+    return asked_ms > ms ? asked_ms : ms;
 }
 
 static cq_sent try_once(cronq_otlp *otlp, int64_t *wait_ms, cronq_error *err)
