@@ -357,6 +357,30 @@ static void limits_hold(void **state)
     rmdir(dir);
 }
 
+/* Whoever started the worker allows it no more CPU time than this, so nor does a command
+ * get more. In a process of its own: a hard limit does not come back. */
+static void a_stricter_limit_of_cpu_time_stays(void **state)
+{
+    const struct rlimit strict = { 1000, 1000 };
+    cq_process_request request = SHELL("ulimit -Ht | grep -qx 1000");
+    cq_process_result result;
+    int status;
+    pid_t child = fork();
+
+    (void)state;
+    assert_true(child >= 0);
+    if (child == 0) {
+        request.limits = (cq_process_limits){ .cpu_s = 2000 };
+        if (setrlimit(RLIMIT_CPU, &strict) != 0 ||
+            cq_process_run(&request, &result, NULL) != CRONQ_OK)
+            _exit(2);
+        _exit(result.end == CQ_PROCESS_EXITED ? result.code : 3);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* Where a hierarchy of version 2 is ours; NULL: nowhere. */
 static const char *cgroup_root(void)
 {
@@ -429,6 +453,7 @@ int main(void)
         cmocka_unit_test(a_fork_bomb_is_bounded_and_ends),
         cmocka_unit_test(the_user_is_the_one_that_was_asked_for),
         cmocka_unit_test(limits_hold),
+        cmocka_unit_test(a_stricter_limit_of_cpu_time_stays),
         cmocka_unit_test(a_cgroup_takes_them_all),
         cmocka_unit_test(what_is_no_cgroup_is_refused),
     };
