@@ -12,8 +12,8 @@
 static const char *const keys[] = {
     [CQ_DASH_QUEUES] =
         "1 queues  2 servers  3 cron  enter tasks  p pause/resume  ? help  q quit",
-    [CQ_DASH_TASKS] = "<- -> state  enter task  r run  a archive  c cancel  d delete  p "
-                      "pause  esc back",
+    [CQ_DASH_TASKS] = ("<- -> state  enter task  r run  a archive  c cancel  d delete  p "
+                       "pause  esc back"),
     [CQ_DASH_TASK] =
         "v payload as  r run  a archive  c cancel  d delete  esc back  q quit",
     [CQ_DASH_SERVERS] = "1 queues  3 cron  enter task  c cancel  ? help  q quit",

@@ -366,11 +366,14 @@ bool cq_worker_is_alive(cq_worker *worker)
     int64_t patience_ns = worker->options->heartbeat_ms * MISSED_BEATS * CQ_NS_PER_MS;
     cq_pulse *fetcher = &worker->pulses[0], *heartbeat = &worker->pulses[1];
     uint64_t turns = atomic_load(&worker->fetcher.turns);
+    bool fetches, beats;
 
     if (fetcher->turns == turns && cq_mono_ns() - fetcher->since_ns > patience_ns / 2)
         cq_fetcher_poke(&worker->fetcher);
-    return has_pulse(fetcher, turns, patience_ns) &
-           has_pulse(heartbeat, atomic_load(&worker->heartbeat.turns), patience_ns);
+    /* Both are looked at each time: that is how their pulse is known. */
+    fetches = has_pulse(fetcher, turns, patience_ns);
+    beats = has_pulse(heartbeat, atomic_load(&worker->heartbeat.turns), patience_ns);
+    return fetches && beats;
 }
 
 static void abort_attempt(cronq_attempt *attempt, void *arg)
