@@ -170,10 +170,10 @@ static double wanted(const char *accept, const char *type)
     if (!at)
         return 0;
     end = at + strcspn(at, ",");
-    q = strcasestr(at, ";q=");
-    if (!q)
-        q = strcasestr(at, "; q=");
-    return q && q < end ? strtod(strchr(q, '=') + 1, NULL) : 1;
+    for (q = strchr(at, ';'); q && q < end; q = strchr(q + 1, ';'))
+        if (strncasecmp(q + 1 + strspn(q + 1, " "), "q=", 2) == 0)
+            return strtod(strchr(q, '=') + 1, NULL);
+    return 1;
 }
 
 static cronq_metrics_format wanted_format(struct MHD_Connection *connection)

@@ -174,6 +174,7 @@ static void others_get_the_plain_text(void **state)
     static const char *const accepted[] = {
         "text/plain",
         "application/openmetrics-text;q=0",
+        "application/openmetrics-text; q=0.1, text/plain;q=0.9",
         "application/openmetrics-text;version=1.0.0;q=0.3, text/plain;q=0.7",
     };
     char request[256];
